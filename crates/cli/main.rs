@@ -1,0 +1,2 @@
+//! The `tamis` command line.
+fn main() {}

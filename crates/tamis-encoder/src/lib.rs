@@ -1,0 +1,1 @@
+//! Text to sparse vector: checkpoints, transformers on candle tensors, lexical impacts.

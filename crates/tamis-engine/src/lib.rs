@@ -1,0 +1,1 @@
+//! Collections: documents, fields, segments, filters, hybrid search.

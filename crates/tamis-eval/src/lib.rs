@@ -1,0 +1,1 @@
+//! Evaluation of ranked runs: qrels, runs, BEIR collections, metrics.

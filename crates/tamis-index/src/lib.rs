@@ -1,0 +1,1 @@
+//! The impact index: quantise, reorder, build, write, open, read.

@@ -1,0 +1,1 @@
+//! Top-k retrieval over an impact index: exhaustive, pruned, filtered; all exact.
