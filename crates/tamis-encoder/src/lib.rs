@@ -1,1 +1,22 @@
-//! Text to sparse vector: checkpoints, transformers on candle tensors, lexical impacts.
+//! Text to sparse vector.
+//!
+//! Every model stands behind one interface, [`Encoder`]: texts in, weights over token strings out. [`open`] takes the
+//! model-free [`lexical`] encoder by name or a checkpoint directory by path.
+//!
+//! ```
+//! use tamis_encoder::{InputKind, open};
+//! let encoder = open("lexical")?;
+//! let vectors = encoder.encode(InputKind::Document, &["Flour falls through the sieve."])?;
+//! let terms: Vec<&str> = vectors[0].tokens.iter().map(|(term, _)| term.as_str()).collect();
+//! assert_eq!(terms, ["fall", "flour", "siev", "through"]);
+//! # Ok::<(), tamis_encoder::Error>(())
+//! ```
+
+mod encoder;
+mod error;
+pub mod lexical;
+mod open;
+
+pub use encoder::{Encoder, InputKind, QueryWeighting, SparseEncoding, joined};
+pub use error::Error;
+pub use open::{open, open_stored};

@@ -1,0 +1,91 @@
+//! From a name, a path or a stored description to an encoder.
+
+use crate::lexical::{Lexical, LexicalOptions};
+use crate::{Encoder, Error};
+use serde::Deserialize;
+use serde_json::Value;
+use std::sync::Arc;
+
+/// Opens the model `spec`: `lexical`, or the path of a checkpoint directory.
+///
+/// # Errors
+/// When there is no such model, or its files are missing, damaged or of a kind that is not supported; the error names
+/// the file and what was expected of it.
+pub fn open(spec: &str) -> Result<Arc<dyn Encoder>, Error> {
+    if spec == "lexical" {
+        return Ok(Arc::new(Lexical::new(LexicalOptions::default())?));
+    }
+    Err(Error::UnknownModel { spec: spec.to_owned() })
+}
+
+/// Opens again what wrote `description` ([`Encoder::description`]).
+///
+/// The caller compares fingerprints: a checkpoint directory may have changed since.
+///
+/// # Errors
+/// When the description is not one, and as [`open`].
+pub fn open_stored(description: &Value) -> Result<Arc<dyn Encoder>, Error> {
+    match description.get("encoder").and_then(Value::as_str) {
+        Some("lexical") => {
+            let options: LexicalOptions = field(description, "options")?;
+            Ok(Arc::new(Lexical::new(options)?))
+        }
+        Some(other) => Err(bad(format!(
+            "field \"encoder\" is {other:?}, which this version does not know"
+        ))),
+        None => Err(bad("field \"encoder\" is missing".to_owned())),
+    }
+}
+
+fn field<T: for<'de> Deserialize<'de>>(description: &Value, name: &str) -> Result<T, Error> {
+    let value = description
+        .get(name)
+        .ok_or_else(|| bad(format!("field {name:?} is missing")))?;
+    T::deserialize(value).map_err(|error| bad(format!("field {name:?}: {error}")))
+}
+
+fn bad(reason: String) -> Error {
+    Error::Description { reason }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn what_is_described_opens_again() {
+        let options = LexicalOptions {
+            average_length: 33.0,
+            ..Default::default()
+        };
+        let lexical = Lexical::new(options).expect("in range");
+        let again = open_stored(&lexical.description()).expect("own description");
+        assert_eq!(again.fingerprint(), lexical.fingerprint());
+        assert_eq!(again.description(), lexical.description());
+        assert_ne!(open("lexical").expect("built in").fingerprint(), lexical.fingerprint());
+    }
+
+    #[test]
+    fn other_descriptions_are_refused() {
+        for (description, needle) in [
+            (json!({}), "\"encoder\" is missing"),
+            (json!({"encoder": "psychic"}), "psychic"),
+            (json!({"encoder": "lexical"}), "\"options\" is missing"),
+            (json!({"encoder": "lexical", "options": {"k1": "much"}}), "options"),
+            (json!({"encoder": "lexical", "options": {"k9": 1.0}}), "k9"),
+        ] {
+            let message = open_stored(&description).err().expect("refused").to_string();
+            assert!(message.contains(needle), "{message}");
+        }
+    }
+
+    #[test]
+    fn unknown_names_are_refused() {
+        let message = open("no-such-model").err().expect("refused").to_string();
+        assert!(
+            message.contains("no-such-model") && message.contains("lexical"),
+            "{message}"
+        );
+    }
+}
