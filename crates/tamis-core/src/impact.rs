@@ -43,6 +43,9 @@ pub enum ImpactError {
     /// The largest weight is zero, negative, infinite or not a number.
     #[error("the largest weight {0} is not a finite positive number")]
     BadMaximum(f32),
+    /// The weight of one unit of impact is zero, subnormal, negative, infinite or not a number.
+    #[error("the weight {0} of one unit of impact is not a normal positive number")]
+    BadStep(f32),
 }
 
 impl Quantiser {
@@ -59,6 +62,18 @@ impl Quantiser {
             Ok(Self { step })
         } else {
             Err(ImpactError::BadMaximum(max_weight))
+        }
+    }
+
+    /// The quantiser whose unit of impact stands for `step`: what [`Quantiser::step`] gave, read back.
+    ///
+    /// # Errors
+    /// When `step` is not a normal positive number.
+    pub fn from_step(step: f32) -> Result<Self, ImpactError> {
+        if step.is_normal() && step > 0.0 {
+            Ok(Self { step })
+        } else {
+            Err(ImpactError::BadStep(step))
         }
     }
 
@@ -127,12 +142,16 @@ mod tests {
         for bad in [0.0, -2.0, f32::NAN, f32::INFINITY, f32::MIN_POSITIVE] {
             assert!(Quantiser::with_max_weight(bad).is_err(), "{bad}");
         }
+        for bad in [0.0, -2.0, f32::NAN, f32::INFINITY, f32::MIN_POSITIVE / 2.0] {
+            assert!(Quantiser::from_step(bad).is_err(), "{bad}");
+        }
     }
 
     proptest! {
         #[test]
         fn error_is_within_the_stated_bound(max in 0.01f32..1000.0, share in 0.0f32..=1.0) {
             let quantiser = Quantiser::with_max_weight(max).expect("positive");
+            prop_assert_eq!(Quantiser::from_step(quantiser.step()), Ok(quantiser));
             let weight = (max * share).max(f32::MIN_POSITIVE);
             let error = (weight - quantiser.weight(quantiser.impact(weight))).abs();
             let bound = if weight < quantiser.step() / 2.0 { 1.0 } else { 0.5 };

@@ -1,0 +1,108 @@
+//! What shapes an index: one place for every choice and its default.
+
+use crate::Error;
+use serde::{Deserialize, Serialize};
+
+/// How an index is built. Everything but the memory budget shapes the bytes that are written.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct IndexOptions {
+    /// A window is `2^window_bits` consecutive positions, 8 to 16. Default 16: the sums of a window
+    /// (u32 each) then take 256 KiB and stay in a 2 MiB second-level cache.
+    pub window_bits: u32,
+    /// How weights become impacts.
+    pub quantisation: Quantisation,
+    /// Where documents are laid out so that similar ones are neighbours; `None` keeps the order of adding.
+    pub reorder: Option<ReorderOptions>,
+    /// Bytes that documents may take in memory while they are collected and sorted. Default 256 MiB.
+    ///
+    /// Half of it holds collected documents before they are spilled to disk, half of it the postings
+    /// that are being sorted. A floor of 64 KiB + 32 bytes x `2^window_bits` is used where the budget
+    /// is below it. Not counted: 20 bytes a term, 12 bytes a document, what [`Extras`](crate::Extras)
+    /// hold, the encoded form of one term range (at most 3/4 of the sorting half), and what
+    /// [`ReorderOptions`] need.
+    pub memory_budget_bytes: usize,
+}
+
+/// How document weights become impacts (integers 1 to 255).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Quantisation {
+    /// Weights that all are integers from 1 to 255 are kept exactly; otherwise 255 stands for the largest
+    /// weight that was added, and the error is at most half of 1/255 of it (a whole one for weights that
+    /// would round to 0). Documents are kept with their raw weights until the build is finished.
+    #[default]
+    Auto,
+    /// Weights are integers from 1 to 255; another weight is an error.
+    Exact,
+    /// 255 stands for this weight; heavier ones saturate and are counted.
+    MaxWeight(f32),
+}
+
+/// Reordering by recursive graph bisection (Dhulipala et al., KDD 2016).
+///
+/// The order is the same for any number of threads. Needs 4 bytes a kept term of a document and 12 bytes
+/// a document on top of the memory budget, and 20 bytes a term and thread.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct ReorderOptions {
+    /// Halvings at most, counted from the whole collection. Default 32, which never binds.
+    pub max_depth: u32,
+    /// Rounds of swapping a part at most. Default 20, as in the paper.
+    pub iterations: u32,
+    /// Parts of at most this many documents are left as they are. Default 64, one block.
+    pub min_partition: u32,
+    /// Only this many heaviest terms of a document take part. Default 128.
+    pub max_terms: u32,
+}
+
+impl Default for IndexOptions {
+    fn default() -> Self {
+        Self {
+            window_bits: 16,
+            quantisation: Quantisation::Auto,
+            reorder: None,
+            memory_budget_bytes: 256 << 20,
+        }
+    }
+}
+
+impl Default for ReorderOptions {
+    fn default() -> Self {
+        Self {
+            max_depth: 32,
+            iterations: 20,
+            min_partition: 64,
+            max_terms: 128,
+        }
+    }
+}
+
+impl IndexOptions {
+    /// Checks every range.
+    pub(crate) fn validate(&self) -> Result<(), Error> {
+        let bad = |option, value: u32, allowed| {
+            let value = value.to_string();
+            Err(Error::BadOption { option, value, allowed })
+        };
+        if !(8..=16).contains(&self.window_bits) {
+            return bad("window_bits", self.window_bits, "8 to 16");
+        }
+        if let Some(reorder) = self.reorder {
+            if reorder.min_partition == 0 {
+                return bad("reorder.min_partition", 0, "at least 1");
+            }
+            if reorder.max_terms == 0 {
+                return bad("reorder.max_terms", 0, "at least 1");
+            }
+        }
+        Ok(())
+    }
+
+    /// Half of the memory budget, at least what one window of one term needs: bytes for collected
+    /// documents, and again for postings being sorted.
+    pub(crate) fn half_budget(&self) -> usize {
+        let floor = (32 << 10) + (16 << self.window_bits);
+        (self.memory_budget_bytes / 2).max(floor)
+    }
+}
