@@ -1,0 +1,108 @@
+//! One search over windows: what is fixed for the query, and what a window needs.
+
+use crate::filter::Filter;
+use crate::scratch::Space;
+use crate::stats::SearchStats;
+use tamis_core::{Hit, Score};
+use tamis_index::{Index, Postings, TermPostings, WindowPostings};
+use tamis_kernels::{Column, Kernels};
+
+/// A query term that the index knows.
+#[derive(Clone, Copy)]
+pub(crate) struct QueryTerm<'a> {
+    pub(crate) weight: u16,
+    pub(crate) postings: TermPostings<'a>,
+}
+
+/// What one query term has in one window.
+#[derive(Clone, Copy)]
+pub(crate) struct Part<'a> {
+    pub(crate) weight: u16,
+    pub(crate) postings: WindowPostings<'a>,
+}
+
+impl<'a> Part<'a> {
+    /// The dense column from position `start` to `end` of the window, if the part is one.
+    pub(crate) fn column(&self, start: usize, end: usize) -> Option<Column<'a>> {
+        match self.postings.postings {
+            Postings::Dense { column } => Some(Column {
+                bytes: &column[start..end],
+                weight: self.weight,
+            }),
+            Postings::List { .. } => None,
+        }
+    }
+
+    pub(crate) fn is_dense(&self) -> bool {
+        matches!(self.postings.postings, Postings::Dense { .. })
+    }
+}
+
+/// Adds `columns`, eight at a time, to `sums`.
+pub(crate) fn add_columns<'a>(kernels: Kernels, sums: &mut [u32], columns: impl Iterator<Item = Column<'a>>) {
+    let mut group = [Column { bytes: &[], weight: 0 }; 8];
+    let mut len = 0;
+    for column in columns {
+        group[len] = column;
+        len += 1;
+        if len == group.len() {
+            kernels.accumulate_columns(sums, &group);
+            len = 0;
+        }
+    }
+    kernels.accumulate_columns(sums, &group[..len]);
+}
+
+/// A search that is under way.
+pub(crate) struct Pass<'a> {
+    pub(crate) index: &'a Index,
+    pub(crate) kernels: Kernels,
+    pub(crate) filter: Filter<'a>,
+    pub(crate) space: &'a mut Space,
+    pub(crate) stats: SearchStats,
+    /// Whether documents were scored already, so that the threshold says something.
+    pub(crate) is_settled: bool,
+}
+
+/// Where a window lies.
+#[derive(Clone, Copy)]
+pub(crate) struct Window {
+    /// Position of its first document.
+    pub(crate) first: u32,
+    /// Number of documents.
+    pub(crate) len: usize,
+}
+
+impl Window {
+    pub(crate) fn new(index: &Index, number: u32) -> Self {
+        let first = number << index.window_bits();
+        let len = (index.num_docs() - first).min(1 << index.window_bits());
+        Self {
+            first,
+            len: len as usize,
+        }
+    }
+}
+
+impl Pass<'_> {
+    /// The lowest score that may still enter.
+    pub(crate) fn threshold(&self) -> u32 {
+        self.space.top.threshold().get()
+    }
+
+    /// Offers what was found in `window` to the result.
+    pub(crate) fn offer_found(&mut self, window: Window) {
+        let Space { found, top, .. } = &mut *self.space;
+        for found in found.drain(..) {
+            let score = Score::new(found.sum);
+            // Padding after the last document of a window has sums of zero and never gets here.
+            if score < top.threshold() {
+                continue;
+            }
+            let doc = self.index.doc_of(window.first + found.position);
+            if self.filter.admits(doc) {
+                top.push(Hit::new(score, doc));
+            }
+        }
+    }
+}
