@@ -129,7 +129,7 @@ impl Kernels {
     ///
     /// `N` is a power of two; ids are taken modulo `N`, so every id has a sum and none is checked.
     /// Where one of the lists is longer its rest is ignored. One implementation serves every
-    /// instruction set: scattering 16 sums by AVX-512 was slower than adding them one by one.
+    /// instruction set: the sums lie apart, and are loaded and stored one by one.
     pub fn accumulate_list<const N: usize>(self, sums: &mut [u32; N], ids: &[u16], impacts: &[u8], weight: u32) {
         scalar::accumulate_list(sums, ids, impacts, weight);
     }

@@ -20,16 +20,20 @@ fn scrambled(number: u32) -> u32 {
     (mixed ^ mixed >> 15).wrapping_mul(0x85eb_ca6b) >> 8
 }
 
+fn low_byte(number: u32) -> u8 {
+    number.to_le_bytes()[0]
+}
+
 fn list(one_of: u32) -> (Vec<u16>, Vec<u8>) {
-    let chosen = (0..POSITIONS).filter(|&position| scrambled(position) % one_of == 0);
-    chosen
-        .map(|position| (position as u16, (scrambled(position) >> 10) as u8 | 1))
+    (0..=u16::MAX)
+        .filter(|&position| scrambled(position.into()).is_multiple_of(one_of))
+        .map(|position| (position, low_byte(scrambled(position.into()) >> 10) | 1))
         .unzip()
 }
 
 fn column(seed: u32) -> Vec<u8> {
     let byte = |position| match scrambled(position ^ seed << 20) {
-        number if number % 4 == 0 => (number >> 10) as u8,
+        number if number.is_multiple_of(4) => low_byte(number >> 10),
         _ => 0,
     };
     (0..POSITIONS).map(byte).collect()

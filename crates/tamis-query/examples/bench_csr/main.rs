@@ -139,28 +139,23 @@ fn verify(index: &Index, queries: &[SparseVector], ks: &[usize]) -> Result<usize
     })
 }
 
-/// One pass over all queries: microseconds of each, and what was done in all.
-fn pass(
-    index: &Index,
-    queries: &[SparseVector],
-    (algorithm, k): (Algorithm, usize),
-    scratch: &mut Scratch,
-) -> (Vec<f64>, Vec<SearchStats>) {
-    let params = SearchParams {
-        algorithm,
-        ..SearchParams::top(k)
-    };
+/// The times of a pass, in microseconds, and what was done; query by query.
+type Timed = (Vec<f64>, Vec<SearchStats>);
+
+/// One pass over all queries.
+fn pass(index: &Index, queries: &[SparseVector], params: &SearchParams<'_>, scratch: &mut Scratch) -> Timed {
     let timed = queries.iter().map(|query| {
         let start = Instant::now();
-        let result = search(index, query, &params, scratch).expect("few terms");
+        let result = search(index, query, params, scratch).expect("few terms");
         (start.elapsed().as_nanos() as f64 / 1000.0, result.stats)
     });
     timed.unzip()
 }
 
-fn percentile(sorted: &[f64], share: f64) -> f64 {
-    let at = (sorted.len().saturating_sub(1)) as f64 * share;
-    sorted.get(at.round() as usize).copied().unwrap_or(0.0)
+/// The value that `percent` of the values are at or below.
+fn percentile(sorted: &[f64], percent: usize) -> f64 {
+    let at = (sorted.len().saturating_sub(1) * percent + 50) / 100;
+    sorted.get(at).copied().unwrap_or(0.0)
 }
 
 /// A field of `/proc/self/status` in MiB, where there is one.
@@ -178,35 +173,38 @@ fn mean(values: impl ExactSizeIterator<Item = f64>) -> f64 {
 /// Times everything in interleaved rounds and gives a row of figures for each (algorithm, k).
 fn time_all(index: &Index, queries: &[SparseVector], options: &Options) -> Vec<Value> {
     let mut scratch = Scratch::new();
-    let runs: Vec<_> = options
-        .ks
-        .iter()
-        .flat_map(|&k| TIMED.map(|(name, algorithm)| (name, algorithm, k)))
-        .collect();
-    let mut best = vec![(vec![f64::INFINITY; queries.len()], Vec::new()); runs.len()];
+    let runs: Vec<_> = options.ks.iter().flat_map(|&k| TIMED.map(|timed| (k, timed))).collect();
+    let mut best: Vec<Timed> = vec![(vec![f64::INFINITY; queries.len()], Vec::new()); runs.len()];
     for _ in 0..options.rounds {
-        for (&(_, algorithm, k), (best, last)) in runs.iter().zip(&mut best) {
-            let (times, stats) = pass(index, queries, (algorithm, k), &mut scratch);
-            best.iter_mut()
+        for (&(k, (_, algorithm)), best) in runs.iter().zip(&mut best) {
+            let params = SearchParams {
+                algorithm,
+                ..SearchParams::top(k)
+            };
+            let (times, stats) = pass(index, queries, &params, &mut scratch);
+            best.0
+                .iter_mut()
                 .zip(times)
                 .for_each(|(best, time)| *best = best.min(time));
-            *last = stats;
+            best.1 = stats;
         }
     }
-    let row = |(&(name, _, k), (mut times, stats)): (&(&str, Algorithm, usize), (Vec<f64>, Vec<SearchStats>))| {
-        times.sort_by(f64::total_cmp);
-        let of = |count: fn(&SearchStats) -> u64| mean(stats.iter().map(|stats| count(stats) as f64));
-        json!({
-            "algorithm": name, "k": k,
-            "mean_us": mean(times.iter().copied()), "p50_us": percentile(&times, 0.5),
-            "p95_us": percentile(&times, 0.95), "p99_us": percentile(&times, 0.99),
-            "postings": of(|stats| stats.postings),
-            "blocks_scored": of(|stats| stats.blocks_scored.into()),
-            "windows_exhaustive": of(|stats| stats.windows_exhaustive.into()),
-            "windows_pruned": of(|stats| stats.windows_pruned.into()),
-        })
-    };
-    runs.iter().zip(best).map(row).collect()
+    let named = runs.into_iter().map(|(k, (name, _))| (name, k));
+    named.zip(best).map(|((name, k), timed)| row(name, k, timed)).collect()
+}
+
+fn row(name: &str, k: usize, (mut times, stats): Timed) -> Value {
+    times.sort_by(f64::total_cmp);
+    let of = |count: fn(&SearchStats) -> u64| mean(stats.iter().map(|stats| count(stats) as f64));
+    json!({
+        "algorithm": name, "k": k,
+        "mean_us": mean(times.iter().copied()), "p50_us": percentile(&times, 50),
+        "p95_us": percentile(&times, 95), "p99_us": percentile(&times, 99),
+        "postings": of(|stats| stats.postings),
+        "blocks_scored": of(|stats| stats.blocks_scored.into()),
+        "windows_exhaustive": of(|stats| stats.windows_exhaustive.into()),
+        "windows_pruned": of(|stats| stats.windows_pruned.into()),
+    })
 }
 
 /// Mean recall of the integer result against the float one, for each k.
@@ -232,7 +230,11 @@ fn serve(index: &Index, queries: &[SparseVector]) -> Result<(), Box<dyn Error>> 
             .into_iter()
             .find(|timed| timed.0 == name)
             .ok_or("unknown algorithm")?;
-        let (times, _) = pass(index, queries, (algorithm, k.parse()?), &mut scratch);
+        let params = SearchParams {
+            algorithm,
+            ..SearchParams::top(k.parse()?)
+        };
+        let (times, _) = pass(index, queries, &params, &mut scratch);
         println!("{}", json!(times));
         std::io::stdout().flush()?;
     }
