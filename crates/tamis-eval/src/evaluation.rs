@@ -254,6 +254,19 @@ mod tests {
     }
 
     #[test]
+    fn negative_grades_alone_give_zero() {
+        let mut qrels = Qrels::new();
+        qrels.insert("q", "a", -1);
+        let every = metrics(&["ndcg", "mrr", "recall", "map", "p@1", "success@1"]);
+        let evaluation = evaluate(&qrels, &run(&[("q", &[("a", 1.0)])]), &every);
+        assert!(
+            evaluation.mean.iter().all(|(_, value)| value.to_bits() == 0),
+            "{:?}",
+            evaluation.mean
+        );
+    }
+
+    #[test]
     fn nothing_judged_gives_zero_means() {
         let evaluation = evaluate(&Qrels::new(), &Run::new(), &metrics(&["ndcg@10"]));
         assert_eq!(

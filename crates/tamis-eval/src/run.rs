@@ -219,3 +219,106 @@ fn duplicate(place: Option<Place>, query: &str, document: &str) -> Error {
         document: document.to_owned(),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::io::Cursor;
+
+    use super::*;
+
+    fn read(text: &'static str) -> Result<Run, Error> {
+        Run::from_lines(LineReader::new(Box::new(Cursor::new(text)), "run".to_owned()))
+    }
+
+    fn scored(id: &str, score: f64) -> ScoredDocument {
+        ScoredDocument {
+            id: id.to_owned(),
+            score,
+        }
+    }
+
+    #[test]
+    fn ranks_and_line_order_are_ignored() {
+        let run = read("1 Q0 a 1 0.5 x\n2\tQ0\tz\t1\t1\n1 0 b 9 1.5 x\n").expect("a clean run");
+        assert_eq!(run.results("1"), Some(&[scored("a", 0.5), scored("b", 1.5)][..]));
+        assert_eq!(run.results("2"), Some(&[scored("z", 1.0)][..]));
+        assert_eq!((run.results("3"), run.num_queries()), (None, 2));
+        let best: Vec<&str> = ranked(run.results("1").expect("there"))
+            .iter()
+            .map(|result| result.id.as_str())
+            .collect();
+        assert_eq!(best, ["b", "a"]);
+    }
+
+    #[test]
+    fn scores_that_single_precision_cannot_tell_apart_are_ties() {
+        let results = [
+            scored("a", 16_777_217.0),
+            scored("b", 16_777_216.0),
+            scored("é", -0.0),
+            scored("z", 0.0),
+        ];
+        let order: Vec<&str> = ranked(&results).iter().map(|result| result.id.as_str()).collect();
+        assert_eq!(order, ["b", "a", "é", "z"]);
+    }
+
+    #[test]
+    fn broken_lines_are_named_with_line_and_column() {
+        let message = |text| read(text).expect_err("the text is broken").to_string();
+        let shape = "expected `query Q0 document rank score tag`";
+        assert_eq!(
+            message("1 Q0 a 1 0.5 x\n1 Q0 b 2\n"),
+            format!("run, line 2: {shape}, found 4 columns")
+        );
+        assert_eq!(
+            message("1 Q0 a 1 0.5 my tag\n"),
+            format!("run, line 1, column 17: {shape}, found 7 columns")
+        );
+        assert_eq!(
+            message("1 Q0 a 1 high x\n"),
+            "run, line 1, column 10: expected a score, found \"high\""
+        );
+        assert_eq!(
+            message("1 Q0 a 1 1e999 x\n"),
+            "document \"a\" of query \"1\" has the score inf, which has no place in a ranking (run, line 1, column 10)"
+        );
+        assert_eq!(
+            message("1 Q0 a 1 2 x\n2 Q0 a 1 2 x\n1 Q0 a 2 1 x\n"),
+            "document \"a\" is listed twice for query \"1\" (run, line 3, column 6)"
+        );
+    }
+
+    #[test]
+    fn results_that_cannot_be_ranked_are_refused_and_change_nothing() {
+        let mut run = Run::new();
+        run.insert("1", vec![scored("a", 1.0)]).expect("clean");
+        assert!(matches!(
+            run.insert("1", vec![scored("b", f64::NAN)]),
+            Err(Error::ScoreNotFinite { .. })
+        ));
+        assert!(matches!(
+            run.insert("1", vec![scored("b", 1.0), scored("b", 2.0)]),
+            Err(Error::DuplicateResult { .. })
+        ));
+        assert_eq!(run.results("1"), Some(&[scored("a", 1.0)][..]));
+    }
+
+    #[test]
+    fn files_are_written_in_ranked_order_and_ids_with_spaces_refused() {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let path = folder.path().join("a.run");
+        let mut run = Run::new();
+        run.insert("q", vec![scored("a", 1.0), scored("c", 0.1 + 0.2), scored("b", 1.0)])
+            .expect("clean");
+        run.write(&path, "tamis").expect("writable");
+        let text = std::fs::read_to_string(&path).expect("it was written");
+        assert_eq!(
+            text,
+            "q Q0 b 1 1.0 tamis\nq Q0 a 2 1.0 tamis\nq Q0 c 3 0.30000000000000004 tamis\n"
+        );
+        assert!(matches!(run.write(&path, "two words"), Err(Error::UnwritableId { .. })));
+        run.insert("q", vec![scored("a b", 1.0)]).expect("fine in memory");
+        assert!(matches!(run.write(&path, "tamis"), Err(Error::UnwritableId { id }) if id == "a b"));
+        assert_eq!(std::fs::read_to_string(&path).expect("untouched"), text);
+    }
+}

@@ -152,6 +152,14 @@ impl<'de> Deserialize<'de> for Id {
 }
 
 fn parse<'a, T: Deserialize<'a>>(line: &Line<'a>, expected: &'static str) -> Result<T, Error> {
+    if !line.text.trim_start().starts_with('{') {
+        let problem = "the line does not begin with {".to_owned();
+        return Err(Error::Json {
+            place: line.place().at_column(1),
+            expected,
+            problem,
+        });
+    }
     serde_json::from_str(line.text).map_err(|error| {
         let message = error.to_string();
         // serde_json counts lines within the text it was given, which is one line: the column says it all.

@@ -28,14 +28,22 @@ pub(super) fn members(path: &Path) -> Result<Vec<Member>, Error> {
         input,
         allowance: Rc::clone(&allowance),
     });
-    let mut entries = archive.entries().map_err(damaged)?;
+    let members = read_members(&mut archive, &allowance).map_err(damaged)?;
+    // What follows the last member is padding, and the sums by which gzip and zstd find damage.
+    allowance.set(u64::MAX);
+    io::copy(&mut archive.into_inner(), &mut io::sink()).map_err(damaged)?;
+    Ok(members)
+}
+
+fn read_members(archive: &mut ::tar::Archive<impl Read>, allowance: &Cell<u64>) -> io::Result<Vec<Member>> {
+    let mut entries = archive.entries()?;
     let mut members = Vec::new();
     loop {
         allowance.set(MAX_HEADER_BYTES);
         let Some(entry) = entries.next() else {
             return Ok(members);
         };
-        let mut entry = entry.map_err(damaged)?;
+        let mut entry = entry?;
         if entry.header().entry_type().is_file() {
             members.push(Member {
                 name: String::from_utf8_lossy(&entry.path_bytes()).into_owned(),
@@ -46,7 +54,7 @@ pub(super) fn members(path: &Path) -> Result<Vec<Member>, Error> {
             });
         }
         allowance.set(u64::MAX);
-        io::copy(&mut entry, &mut io::sink()).map_err(damaged)?;
+        io::copy(&mut entry, &mut io::sink())?;
     }
 }
 
