@@ -1,5 +1,7 @@
 //! What can go wrong between a model on disk and a vector.
 
+use std::path::{Path, PathBuf};
+
 /// An error of this crate. Messages name the place and the way out.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -26,4 +28,151 @@ pub enum Error {
         /// What is missing or out of place.
         reason: String,
     },
+    /// A file is there but cannot be read.
+    #[error("{}: cannot be read: {source}", path.display())]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// Why not.
+        source: std::io::Error,
+    },
+    /// A file that the checkpoint needs is not there.
+    #[error("{}: no such file; {remedy}", path.display())]
+    MissingFile {
+        /// Where it was looked for.
+        path: PathBuf,
+        /// What to do.
+        remedy: &'static str,
+    },
+    /// A file is not JSON, or not of the expected form.
+    #[error("{}: {source}", path.display())]
+    Json {
+        /// The file.
+        path: PathBuf,
+        /// Line, column and reason.
+        source: serde_json::Error,
+    },
+    /// A field of a configuration file is missing or out of range.
+    #[error("{}: field {field:?}: {expected} expected, {found} found", path.display())]
+    Field {
+        /// The file.
+        path: PathBuf,
+        /// The field.
+        field: String,
+        /// What is allowed.
+        expected: String,
+        /// What is there.
+        found: String,
+    },
+    /// The checkpoint is of a kind that is not supported.
+    #[error("{}: {found} is not supported; supported are {supported}", path.display())]
+    Unsupported {
+        /// The file that says so.
+        path: PathBuf,
+        /// What it says.
+        found: String,
+        /// What it may say.
+        supported: &'static str,
+    },
+    /// The weights file is damaged.
+    #[error("{}: not a whole safetensors file ({reason}); copy it again", path.display())]
+    Safetensors {
+        /// The file.
+        path: PathBuf,
+        /// What the header or the length contradicts.
+        reason: String,
+    },
+    /// A tensor is not in the weights file.
+    #[error("{}: tensor {tensor:?} is missing; {remedy}", path.display())]
+    MissingTensor {
+        /// The file.
+        path: PathBuf,
+        /// Its name, or its accepted names.
+        tensor: String,
+        /// What that means.
+        remedy: &'static str,
+    },
+    /// A tensor does not have the shape that the configuration calls for.
+    #[error("{}: tensor {tensor:?} has shape {found:?}, {expected:?} expected by the configuration", path.display())]
+    TensorShape {
+        /// The file.
+        path: PathBuf,
+        /// The tensor.
+        tensor: String,
+        /// The shape called for.
+        expected: Vec<usize>,
+        /// The shape found.
+        found: Vec<usize>,
+    },
+    /// A tensor holds something other than floating-point numbers.
+    #[error("{}: tensor {tensor:?} is of type {found}, F32, F16 or BF16 expected", path.display())]
+    TensorType {
+        /// The file.
+        path: PathBuf,
+        /// The tensor.
+        tensor: String,
+        /// The type found.
+        found: String,
+    },
+    /// A tensor holds an infinity or a NaN.
+    #[error("{}: tensor {tensor:?} holds a value that is not finite (element {element})", path.display())]
+    TensorValue {
+        /// The file.
+        path: PathBuf,
+        /// The tensor.
+        tensor: String,
+        /// The first such element, counted row by row.
+        element: usize,
+    },
+    /// A tokenizer file is damaged or does not fit the model.
+    #[error("{}: tokenizer: {reason}", path.display())]
+    Tokenizer {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// A query table does not fit its tokenizer.
+    #[error("{}: query table: {reason}", path.display())]
+    QueryTable {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// A text could not be split into tokens.
+    #[error("text {text} of the batch cannot be tokenised: {reason}")]
+    Tokenise {
+        /// Its place in the batch, from 0.
+        text: usize,
+        /// The tokenizer's word on it.
+        reason: String,
+    },
+    /// The model overflowed on a text.
+    #[error("the model gives text {text} of the batch a weight that is not finite; its weights are unusable")]
+    NotFinite {
+        /// Its place in the batch, from 0.
+        text: usize,
+    },
+    /// A tensor operation failed: an internal fault.
+    #[error("tensor operation: {0}")]
+    Compute(#[from] candle_core::Error),
+}
+
+impl Error {
+    pub(crate) fn field(path: &Path, field: &str, expected: impl Into<String>, found: impl ToString) -> Self {
+        Self::Field {
+            path: path.to_owned(),
+            field: field.to_owned(),
+            expected: expected.into(),
+            found: found.to_string(),
+        }
+    }
+
+    pub(crate) fn tokenizer(path: &Path, reason: impl ToString) -> Self {
+        Self::Tokenizer {
+            path: path.to_owned(),
+            reason: reason.to_string(),
+        }
+    }
 }

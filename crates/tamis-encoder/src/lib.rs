@@ -12,11 +12,15 @@
 //! # Ok::<(), tamis_encoder::Error>(())
 //! ```
 
+mod checkpoint;
 mod encoder;
 mod error;
 pub mod lexical;
 mod open;
+mod transformer;
 
+pub use checkpoint::{Checkpoint, CheckpointOptions, SpecialTokens};
 pub use encoder::{Encoder, InputKind, QueryWeighting, SparseEncoding, joined};
 pub use error::Error;
 pub use open::{open, open_stored};
+pub use transformer::{Pooling, SpladeActivation};

@@ -1,9 +1,10 @@
 //! From a name, a path or a stored description to an encoder.
 
 use crate::lexical::{Lexical, LexicalOptions};
-use crate::{Encoder, Error};
+use crate::{Checkpoint, CheckpointOptions, Encoder, Error};
 use serde::Deserialize;
 use serde_json::Value;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 /// Opens the model `spec`: `lexical`, or the path of a checkpoint directory.
@@ -15,7 +16,11 @@ pub fn open(spec: &str) -> Result<Arc<dyn Encoder>, Error> {
     if spec == "lexical" {
         return Ok(Arc::new(Lexical::new(LexicalOptions::default())?));
     }
-    Err(Error::UnknownModel { spec: spec.to_owned() })
+    let dir = Path::new(spec);
+    if !dir.is_dir() {
+        return Err(Error::UnknownModel { spec: spec.to_owned() });
+    }
+    Ok(Arc::new(Checkpoint::open(dir, &CheckpointOptions::default())?))
 }
 
 /// Opens again what wrote `description` ([`Encoder::description`]).
@@ -29,6 +34,16 @@ pub fn open_stored(description: &Value) -> Result<Arc<dyn Encoder>, Error> {
         Some("lexical") => {
             let options: LexicalOptions = field(description, "options")?;
             Ok(Arc::new(Lexical::new(options)?))
+        }
+        Some("checkpoint") => {
+            let path: PathBuf = field(description, "path")?;
+            let options: CheckpointOptions = field(description, "options")?;
+            if !path.is_dir() {
+                return Err(Error::UnknownModel {
+                    spec: path.display().to_string(),
+                });
+            }
+            Ok(Arc::new(Checkpoint::open(&path, &options)?))
         }
         Some(other) => Err(bad(format!(
             "field \"encoder\" is {other:?}, which this version does not know"

@@ -1,0 +1,227 @@
+//! Checkpoint directories as encoders.
+//!
+//! A checkpoint is opened as it was published: configuration, weights and tokenizer are read and checked once, and
+//! nothing else is needed to encode. Which layouts are known is told in [`layout`](self), which policies there are in
+//! [`CheckpointOptions`].
+
+mod config;
+mod json;
+mod layout;
+mod load;
+mod model;
+mod policy;
+mod query_table;
+mod tokenizer;
+mod weights;
+mod wordpiece;
+
+pub use policy::{CheckpointOptions, SpecialTokens};
+
+use crate::{Encoder, Error, InputKind, QueryWeighting, SparseEncoding};
+use layout::Side;
+use model::TransformerModel;
+use policy::Policy;
+use query_table::QueryTable;
+use rayon::prelude::*;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use tamis_core::Fingerprint;
+use tokenizer::{TextTokenizer, Tokens};
+
+/// Raised whenever the same files would give other vectors than before.
+const REVISION: &str = "tamis checkpoint 1";
+
+/// A published model, opened from its directory.
+pub struct Checkpoint {
+    name: String,
+    path: PathBuf,
+    options: CheckpointOptions,
+    document: Arc<Encoding>,
+    query: Arc<Encoding>,
+    fingerprint: Fingerprint,
+}
+
+/// How texts of one kind are encoded.
+struct Encoding {
+    prompt: String,
+    model: Model,
+}
+
+enum Model {
+    Transformer(Box<TransformerModel>),
+    Table(Box<QueryTable>),
+}
+
+impl Checkpoint {
+    /// Opens the checkpoint in `dir`.
+    ///
+    /// Reads weights whole into memory (single precision: four bytes a parameter, and as much again as the file while
+    /// opening).
+    ///
+    /// # Errors
+    /// When a file is missing, damaged, or of a kind that is not supported; the error names file, tensor or field,
+    /// what was expected and what was found.
+    pub fn open(dir: &Path, options: &CheckpointOptions) -> Result<Self, Error> {
+        let path = dir.canonicalize().map_err(|source| Error::Read {
+            path: dir.to_owned(),
+            source,
+        })?;
+        let name = path
+            .file_name()
+            .map_or_else(|| "model".to_owned(), |name| name.to_string_lossy().into_owned());
+        let in_force = options.or_from_file(&path)?;
+        let sides = layout::sides(&path)?;
+        let mut hasher = blake3::Hasher::new();
+        hash(&mut hasher, REVISION.as_bytes());
+        let special_tokens = in_force.special_tokens.unwrap_or(sides.special_tokens);
+        let mut open_side = |side: &Side, prompt: &str| -> Result<Arc<Encoding>, Error> {
+            Ok(Arc::new(Encoding::open(
+                side,
+                prompt,
+                &in_force,
+                special_tokens,
+                &mut hasher,
+            )?))
+        };
+        let document = open_side(&sides.document, &sides.document_prompt)?;
+        let same = sides.query == sides.document && sides.query_prompt == sides.document_prompt;
+        let query = if same {
+            Arc::clone(&document)
+        } else {
+            open_side(&sides.query, &sides.query_prompt)?
+        };
+        let fingerprint = Fingerprint::new(*hasher.finalize().as_bytes());
+        Ok(Self {
+            name,
+            path,
+            options: options.clone(),
+            document,
+            query,
+            fingerprint,
+        })
+    }
+
+    fn encoding(&self, kind: InputKind) -> &Encoding {
+        match kind {
+            InputKind::Document => &self.document,
+            InputKind::Query => &self.query,
+        }
+    }
+}
+
+impl Encoder for Checkpoint {
+    fn name(&self) -> &str {
+        &self.name
+    }
+
+    fn fingerprint(&self) -> Fingerprint {
+        self.fingerprint
+    }
+
+    fn encode(&self, kind: InputKind, texts: &[&str]) -> Result<Vec<SparseEncoding>, Error> {
+        self.encoding(kind).encode(kind, texts)
+    }
+
+    fn query_weighting(&self) -> QueryWeighting {
+        QueryWeighting::Model
+    }
+
+    fn max_weight(&self) -> Option<f32> {
+        None
+    }
+
+    fn description(&self) -> serde_json::Value {
+        serde_json::json!({
+            "encoder": "checkpoint",
+            "path": self.path,
+            "options": self.options,
+            "fingerprint": self.fingerprint.to_string(),
+            "document": self.document.description(),
+            "query": self.query.description(),
+        })
+    }
+}
+
+impl Encoding {
+    /// Opens one side and adds all that shapes its vectors to `hasher`.
+    fn open(
+        side: &Side,
+        prompt: &str,
+        options: &CheckpointOptions,
+        special_tokens: SpecialTokens,
+        hasher: &mut blake3::Hasher,
+    ) -> Result<Self, Error> {
+        let model = match side {
+            Side::Transformer(files) => {
+                let policy = Policy {
+                    pooling: options.pooling.unwrap_or(files.pooling),
+                    activation: options.activation.unwrap_or(files.activation),
+                    special_tokens,
+                };
+                let (model, read) = TransformerModel::read(files, policy, options.max_length)?;
+                hash(hasher, &read.config);
+                hash(hasher, &read.weights);
+                Model::Transformer(Box::new(model))
+            }
+            Side::Table(files) => {
+                let (table, bytes) = QueryTable::read(files, special_tokens, options.max_length)?;
+                hash(hasher, &bytes);
+                Model::Table(Box::new(table))
+            }
+        };
+        let prompt = prompt.to_owned();
+        let encoding = Self { prompt, model };
+        encoding.tokenizer().bytes.iter().for_each(|bytes| hash(hasher, bytes));
+        hash(hasher, encoding.description().to_string().as_bytes());
+        Ok(encoding)
+    }
+
+    fn tokenizer(&self) -> &TextTokenizer {
+        match &self.model {
+            Model::Transformer(model) => &model.tokenizer,
+            Model::Table(table) => &table.tokenizer,
+        }
+    }
+
+    fn encode(&self, kind: InputKind, texts: &[&str]) -> Result<Vec<SparseEncoding>, Error> {
+        let split = |(text, content): (usize, &&str)| {
+            self.tokenizer()
+                .split(&self.prompt, content)
+                .map_err(|reason| Error::Tokenise { text, reason })
+        };
+        let texts = texts
+            .par_iter()
+            .enumerate()
+            .map(split)
+            .collect::<Result<Vec<Tokens>, Error>>()?;
+        match &self.model {
+            Model::Transformer(model) => model.encode(kind, &texts),
+            Model::Table(table) => Ok(texts.iter().map(|tokens| table.look_up(tokens)).collect()),
+        }
+    }
+
+    /// All settings in force.
+    fn description(&self) -> serde_json::Value {
+        let mut description = match &self.model {
+            Model::Transformer(model) => serde_json::json!({
+                "head": model.head_name(),
+                "pooling": model.policy.pooling,
+                "activation": model.policy.activation,
+                "special_tokens": model.policy.special_tokens,
+            }),
+            Model::Table(table) => serde_json::json!({
+                "head": "table",
+                "special_tokens": table.special_tokens,
+            }),
+        };
+        description["prompt"] = self.prompt.as_str().into();
+        description["max_length"] = self.tokenizer().max_length.into();
+        description
+    }
+}
+
+/// Adds a part with its length, so that parts cannot run into each other.
+fn hash(hasher: &mut blake3::Hasher, part: &[u8]) {
+    hasher.update(&(part.len() as u64).to_le_bytes());
+    hasher.update(part);
+}

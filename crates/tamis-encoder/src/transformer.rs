@@ -1,0 +1,20 @@
+//! The transformer: ragged rows through BERT's or DistilBERT's layers, then a head that pools into one vector a text.
+//!
+//! Texts of a batch lie one after the other as rows of one matrix, without padding; only attention looks at where a
+//! text begins and ends. Matrix products are candle's, everything between them works on rows in place.
+
+mod attention;
+mod backbone;
+mod functions;
+mod linear;
+mod mlm_head;
+mod rows;
+mod token_head;
+
+pub(crate) use backbone::{Backbone, Layer};
+pub(crate) use functions::HiddenActivation;
+pub(crate) use linear::{LayerNorm, Linear};
+pub(crate) use mlm_head::MlmHead;
+pub use mlm_head::{Pooling, SpladeActivation};
+pub(crate) use rows::Rows;
+pub(crate) use token_head::TokenHead;

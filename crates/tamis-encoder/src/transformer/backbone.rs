@@ -1,0 +1,69 @@
+//! BERT's and DistilBERT's layers: token ids in, last hidden states out.
+//!
+//! Source: Devlin et al. (NAACL 2019); Sanh et al. (2019), whose model lacks token types and is otherwise the same.
+
+use super::attention::attend;
+use super::rows::for_each_row;
+use super::rows::read;
+use super::{HiddenActivation, LayerNorm, Linear, Rows};
+use candle_core::{Result, Tensor};
+
+/// Embeddings and layers with normalisation after each residual.
+#[derive(Debug)]
+pub(crate) struct Backbone {
+    /// Word embeddings, `[vocabulary, width]`.
+    pub(crate) words: Tensor,
+    /// Position embeddings plus, where the model has token types, the one of the first type: `[positions, width]`.
+    pub(crate) positions: Tensor,
+    pub(crate) norm: LayerNorm,
+    pub(crate) layers: Vec<Layer>,
+    pub(crate) heads: usize,
+    pub(crate) activation: HiddenActivation,
+}
+
+/// One layer: attention and feed-forward block.
+#[derive(Debug)]
+pub(crate) struct Layer {
+    /// Query, key and value maps as one, `[width] -> [3 width]`.
+    pub(crate) qkv: Linear,
+    pub(crate) mix: Linear,
+    pub(crate) mix_norm: LayerNorm,
+    pub(crate) up: Linear,
+    pub(crate) down: Linear,
+    pub(crate) down_norm: LayerNorm,
+}
+
+impl Backbone {
+    /// The last hidden states, `[rows, width]`.
+    ///
+    /// Ids must be below the vocabulary and texts no longer than the positions; candle reports an error otherwise.
+    pub(crate) fn forward(&self, rows: &Rows) -> Result<Tensor> {
+        let mut x = self.embed(rows)?;
+        for layer in &self.layers {
+            let qkv = layer.qkv.forward(&x)?;
+            let mixed = attend(&qkv, rows, self.heads)?;
+            x = layer.mix.forward_residual(&mixed, &x, &layer.mix_norm)?;
+            let wide = layer.up.forward_activated(&x, self.activation)?;
+            x = layer.down.forward_residual(&wide, &x, &layer.down_norm)?;
+        }
+        Ok(x)
+    }
+
+    fn embed(&self, rows: &Rows) -> Result<Tensor> {
+        let ids = Tensor::new(rows.ids.as_slice(), self.words.device())?;
+        let x = self.words.index_select(&ids, 0)?;
+        let (num_positions, width) = self.positions.dims2()?;
+        let position_of: Vec<usize> = rows.ranges.iter().flat_map(|range| 0..range.len()).collect();
+        if let Some(beyond) = position_of.iter().find(|&&position| position >= num_positions) {
+            candle_core::bail!("position {beyond} of {num_positions}");
+        }
+        read(&self.positions, |positions| {
+            for_each_row(&x, |at, row| {
+                let position = &positions[position_of[at] * width..][..width];
+                row.iter_mut().zip(position).for_each(|(x, p)| *x += p);
+                self.norm.apply(row);
+            })
+        })??;
+        Ok(x)
+    }
+}
