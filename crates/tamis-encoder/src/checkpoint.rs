@@ -1,8 +1,8 @@
 //! Checkpoint directories as encoders.
 //!
 //! A checkpoint is opened as it was published: configuration, weights and tokenizer are read and checked once, and
-//! nothing else is needed to encode. Which layouts are known is told in [`layout`](self), which policies there are in
-//! [`CheckpointOptions`].
+//! nothing else is needed to encode. `layout` knows the directory layouts, `load` the tensor names, [`CheckpointOptions`]
+//! what is left to decide.
 
 mod config;
 mod json;

@@ -204,7 +204,8 @@ const BERT_HEAD: HeadNames = HeadNames {
     transform: "cls.predictions.transform.dense",
     norm: "cls.predictions.transform.LayerNorm",
     decoder: "cls.predictions.decoder.weight",
-    biases: ["cls.predictions.bias", "cls.predictions.decoder.bias"],
+    // The first is the one computed with; checkpoints that tie the two store the second alone.
+    biases: ["cls.predictions.decoder.bias", "cls.predictions.bias"],
 };
 
 const DISTILBERT_HEAD: HeadNames = HeadNames {

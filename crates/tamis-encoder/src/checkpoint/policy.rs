@@ -6,7 +6,7 @@ use crate::transformer::{Pooling, SpladeActivation};
 use serde::{Deserialize, Serialize};
 use std::path::Path;
 
-/// What becomes of special tokens ([CLS], [SEP], ...); code bases differ, and so do vectors.
+/// What becomes of special tokens (`[CLS]`, `[SEP]`, ...); code bases differ, and so do vectors.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum SpecialTokens {

@@ -5,7 +5,7 @@ use super::wordpiece;
 use crate::Error;
 use std::collections::HashSet;
 use std::path::{Path, PathBuf};
-use tokenizers::{Tokenizer, TruncationDirection, TruncationParams, TruncationStrategy};
+use tokenizers::{Tokenizer, TruncationParams};
 
 /// Tokenizers report "no limit" as a huge number; anything above this is none.
 const NO_LIMIT: f64 = 1e9;
@@ -77,15 +77,15 @@ impl TextTokenizer {
                 max_length,
             ));
         }
-        let truncation = TruncationParams {
-            max_length,
-            strategy: TruncationStrategy::LongestFirst,
-            stride: 0,
-            direction: TruncationDirection::Right,
-        };
-        tokenizer
-            .with_truncation(Some(truncation))
-            .map_err(|error| Error::tokenizer(&path, error))?;
+        if usage.with_special {
+            let truncation = TruncationParams {
+                max_length,
+                ..TruncationParams::default()
+            };
+            tokenizer
+                .with_truncation(Some(truncation))
+                .map_err(|error| Error::tokenizer(&path, error))?;
+        }
         let special = tokenizer
             .get_added_tokens_decoder()
             .iter()
@@ -119,14 +119,15 @@ impl TextTokenizer {
             .tokenizer
             .encode_fast(whole, self.with_special)
             .map_err(|error| error.to_string())?;
+        // With special tokens the tokenizer has truncated between them; without, it does not report that it did.
+        let len = encoding.len().min(self.max_length);
         Ok(Tokens {
-            ids: encoding.get_ids().to_vec(),
-            added: encoding
-                .get_special_tokens_mask()
+            ids: encoding.get_ids()[..len].to_vec(),
+            added: encoding.get_special_tokens_mask()[..len]
                 .iter()
                 .map(|&mask| mask == 1)
                 .collect(),
-            truncated: !encoding.get_overflowing().is_empty(),
+            truncated: len < encoding.len() || !encoding.get_overflowing().is_empty(),
         })
     }
 
