@@ -1,6 +1,6 @@
 //! 256-bit vectors: 8 sums at a time, unsigned comparison through the maximum.
 
-use crate::kernels::{Column, Found};
+use crate::kernels::{BLOCK_SUMS, Column, Found};
 use crate::scalar;
 use std::arch::x86_64::*;
 
@@ -169,4 +169,19 @@ pub(crate) fn keep_masked(sums: &mut [u32], mask: &[u64]) {
         }
     }
     scalar::keep_masked(tail, &mask[body..]);
+}
+
+#[target_feature(enable = "avx2")]
+pub(crate) fn add_block_maxima(bounds: &mut [u32], blocks: &[[u32; BLOCK_SUMS]], at_least: u32) {
+    for (bound, block) in bounds.iter_mut().zip(blocks) {
+        if *bound >= at_least {
+            let mut max = _mm256_setzero_si256();
+            for sums in block.as_chunks().0 {
+                max = _mm256_max_epu32(max, load(sums));
+            }
+            let mut lanes = [0; LANES];
+            store(&mut lanes, max);
+            *bound = bound.wrapping_add(lanes.into_iter().fold(0, u32::max));
+        }
+    }
 }

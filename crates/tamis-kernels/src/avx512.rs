@@ -1,6 +1,6 @@
 //! 512-bit vectors: 16 sums at a time, comparisons into mask registers.
 
-use crate::kernels::{Column, Found};
+use crate::kernels::{BLOCK_SUMS, Column, Found};
 use crate::scalar;
 use std::arch::x86_64::*;
 
@@ -159,4 +159,17 @@ pub(crate) fn keep_masked(sums: &mut [u32], mask: &[u64]) {
         }
     }
     scalar::keep_masked(tail, &mask[body..]);
+}
+
+#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl")]
+pub(crate) fn add_block_maxima(bounds: &mut [u32], blocks: &[[u32; BLOCK_SUMS]], at_least: u32) {
+    for (bound, block) in bounds.iter_mut().zip(blocks) {
+        if *bound >= at_least {
+            let mut max = _mm512_setzero_si512();
+            for sums in block.as_chunks().0 {
+                max = _mm512_max_epu32(max, load(sums));
+            }
+            *bound = bound.wrapping_add(_mm512_reduce_max_epu32(max));
+        }
+    }
 }

@@ -82,6 +82,22 @@ pub struct Found {
     pub sum: u32,
 }
 
+/// Sums that share a bound.
+pub const BLOCK_SUMS: usize = 64;
+
+/// Asks the processor to fetch the beginning of `slice` into its caches; does nothing else.
+#[inline]
+pub fn prefetch<T>(slice: &[T]) {
+    #[cfg(target_arch = "x86_64")]
+    {
+        use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
+        // SAFETY: a prefetch reads nothing and never faults, whatever the address.
+        unsafe { _mm_prefetch::<_MM_HINT_T0>(slice.as_ptr().cast()) };
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    let _ = slice;
+}
+
 /// The kernels to use in this process.
 pub fn active() -> Kernels {
     static ACTIVE: OnceLock<Kernels> = OnceLock::new();
@@ -161,6 +177,16 @@ impl Kernels {
     #[must_use]
     pub fn count_at_least(self, sums: &[u32], threshold: u32) -> usize {
         dispatch!(self, count_at_least(sums, threshold))
+    }
+
+    /// Adds to every bound of at least `at_least` the largest of its [`BLOCK_SUMS`] sums; bound `i` owns
+    /// the sums from `i * BLOCK_SUMS` on.
+    ///
+    /// # Panics
+    /// When there are fewer sums than the bounds own.
+    pub fn add_block_maxima(self, bounds: &mut [u32], sums: &[u32], at_least: u32) {
+        let blocks = &sums.as_chunks().0[..bounds.len()];
+        dispatch!(self, add_block_maxima(bounds, blocks, at_least));
     }
 
     /// Sets to zero every sum whose bit in `mask` is not set (bit `i % 64` of word `i / 64`).

@@ -11,7 +11,7 @@
 
 #![expect(
     unsafe_code,
-    reason = "vector loads and stores, and the one call that enters a target feature"
+    reason = "vector loads and stores, prefetching, and the one call that enters a target feature"
 )]
 
 #[cfg(target_arch = "x86_64")]
@@ -23,4 +23,4 @@ mod scalar;
 #[cfg(test)]
 mod tests;
 
-pub use kernels::{Column, Found, Isa, Kernels, active};
+pub use kernels::{BLOCK_SUMS, Column, Found, Isa, Kernels, active, prefetch};

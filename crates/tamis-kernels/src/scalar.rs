@@ -1,6 +1,6 @@
 //! The reference: what every kernel computes, in plain Rust.
 
-use crate::kernels::{Column, Found};
+use crate::kernels::{BLOCK_SUMS, Column, Found};
 
 /// Postings per turn of the unrolled loop.
 const UNROLL: usize = 8;
@@ -53,6 +53,14 @@ pub(crate) fn keep_masked(sums: &mut [u32], mask: &[u64]) {
             if word >> bit & 1 == 0 {
                 *sum = 0;
             }
+        }
+    }
+}
+
+pub(crate) fn add_block_maxima(bounds: &mut [u32], blocks: &[[u32; BLOCK_SUMS]], at_least: u32) {
+    for (bound, block) in bounds.iter_mut().zip(blocks) {
+        if *bound >= at_least {
+            *bound = bound.wrapping_add(block.iter().copied().fold(0, u32::max));
         }
     }
 }

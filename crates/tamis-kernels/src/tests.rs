@@ -135,4 +135,24 @@ proptest! {
             prop_assert_eq!(&got, &expected);
         }
     }
+
+    #[test]
+    fn block_maxima_add_up(sums in any_sums(64), bounds in any_sums(6), at_least in any_sums(2), at in 0usize..300) {
+        let at_least = at_least.first().copied().unwrap_or(25);
+        let mut blocks = vec![0; 64 * bounds.len()];
+        for (offset, &sum) in sums.iter().enumerate() {
+            let len = blocks.len().max(1);
+            if let Some(place) = blocks.get_mut((at + 7 * offset) % len) {
+                *place = sum;
+            }
+        }
+        for kernels in Kernels::available() {
+            let mut raised = bounds.clone();
+            kernels.add_block_maxima(&mut raised, &blocks, at_least);
+            for (block, (&raised, &bound)) in raised.iter().zip(&bounds).enumerate() {
+                let max = blocks[64 * block..][..64].iter().copied().max().expect("64 sums");
+                prop_assert_eq!(raised, if bound >= at_least { bound.wrapping_add(max) } else { bound });
+            }
+        }
+    }
 }

@@ -8,7 +8,7 @@
 use crate::blocks::{BLOCK_BITS, BLOCK_POSITIONS, bits};
 use crate::scratch::Space;
 use crate::window::{Part, Pass, Window, add_columns};
-use tamis_index::Postings;
+use tamis_index::{Blocks, Postings};
 
 /// Positions that are finished together: as many blocks as a word has bits; their sums take 16 KiB.
 const TILE_POSITIONS: usize = 64 * BLOCK_POSITIONS;
@@ -16,20 +16,24 @@ const TILE_POSITIONS: usize = 64 * BLOCK_POSITIONS;
 /// A window with fewer postings than one for this many documents is scanned only where it was touched.
 const SPARSE_WINDOW: usize = 16;
 
-/// Scores all documents of `window` but those of blocks that are done.
+/// Scores all documents of `window`.
 pub(crate) fn score_window(pass: &mut Pass<'_>, window: Window, parts: &[Part<'_>]) {
-    pass.stats.windows_exhaustive += 1;
-    pass.stats.documents_scored += window.len as u64;
-    let num_postings: usize = parts.iter().map(|part| part.postings.num_docs as usize).sum();
-    if num_postings < window.len / SPARSE_WINDOW && !parts.iter().any(Part::is_dense) {
+    if is_nearly_empty(window, parts) {
         score_touched(pass, window, parts);
     } else {
-        score_all(pass, window, parts);
+        add_lists(pass, parts.iter());
+        finish_window(pass, window, parts);
     }
-    pass.is_settled = true;
 }
 
-fn score_all(pass: &mut Pass<'_>, window: Window, parts: &[Part<'_>]) {
+/// Whether the window has so few postings that only touched blocks are worth a look.
+pub(crate) fn is_nearly_empty(window: Window, parts: &[Part<'_>]) -> bool {
+    let num_postings: usize = parts.iter().map(|part| part.postings.num_docs as usize).sum();
+    num_postings < window.len / SPARSE_WINDOW && !parts.iter().any(Part::is_dense)
+}
+
+/// Adds the postings of `parts` that are lists to the sums.
+pub(crate) fn add_lists<'p, 'a: 'p>(pass: &mut Pass<'_>, parts: impl Iterator<Item = &'p Part<'a>>) {
     for part in parts {
         if let Postings::List { ids, impacts } = part.postings.postings {
             pass.kernels
@@ -37,6 +41,14 @@ fn score_all(pass: &mut Pass<'_>, window: Window, parts: &[Part<'_>]) {
             pass.stats.postings += ids.len() as u64;
         }
     }
+}
+
+/// Adds the columns among `parts` to sums that hold the lists already, and takes the hits of all blocks
+/// but those that are done.
+pub(crate) fn finish_window(pass: &mut Pass<'_>, window: Window, parts: &[Part<'_>]) {
+    pass.stats.windows_exhaustive += 1;
+    pass.stats.documents_scored += window.len as u64;
+    pass.is_settled = true;
     let len = window.len.next_multiple_of(BLOCK_POSITIONS);
     let num_columns = parts.iter().filter(|part| part.is_dense()).count();
     pass.stats.postings += (num_columns * len) as u64;
@@ -60,30 +72,29 @@ fn score_all(pass: &mut Pass<'_>, window: Window, parts: &[Part<'_>]) {
     }
 }
 
-/// As [`score_all`] for windows with few postings and no column: only touched blocks are scanned.
+/// For windows with few postings and no column: only touched blocks are scanned.
 fn score_touched(pass: &mut Pass<'_>, window: Window, parts: &[Part<'_>]) {
+    pass.stats.windows_exhaustive += 1;
+    pass.is_settled = true;
     let mut touched = std::mem::take(&mut pass.space.touched);
+    add_lists(pass, parts.iter());
     for part in parts {
-        if let Postings::List { ids, impacts } = part.postings.postings {
-            pass.kernels
-                .accumulate_list(&mut pass.space.sums, ids, impacts, u32::from(part.weight));
-            pass.stats.postings += ids.len() as u64;
-            for &id in ids {
-                touched.insert(id >> BLOCK_BITS);
-            }
+        match (part.postings.blocks, part.postings.postings) {
+            (Blocks::Sparse { blocks, .. }, _) => blocks.iter().for_each(|&block| touched.insert(block)),
+            (_, Postings::List { ids, .. }) => ids.iter().for_each(|&id| touched.insert(id >> BLOCK_BITS)),
+            (_, Postings::Dense { .. }) => unreachable!("a nearly empty window has no column"),
         }
     }
     let mask = pass.filter.mask(window.first, window.len);
     for block in touched.iter() {
         let threshold = pass.threshold();
         let start = block * BLOCK_POSITIONS;
-        let Space { sums, done, found, .. } = &mut *pass.space;
+        let Space { sums, found, .. } = &mut *pass.space;
         let sums = &mut sums[start..start + BLOCK_POSITIONS];
-        if done.word(block / 64) >> (block % 64) & 1 == 1 {
-            sums.fill(0);
-        } else if let Some(mask) = mask {
+        if let Some(mask) = mask {
             pass.kernels.keep_masked(sums, &mask[block..]);
         }
+        pass.stats.documents_scored += BLOCK_POSITIONS as u64;
         let base = u32::try_from(start).expect("a window has at most 2^16 positions");
         pass.kernels.drain_at_least(sums, threshold, base, found);
         pass.offer_found(window);

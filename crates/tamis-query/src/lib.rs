@@ -19,6 +19,7 @@ mod forward;
 mod oracle;
 mod params;
 mod quantised;
+mod runs;
 mod scratch;
 mod search;
 mod stats;

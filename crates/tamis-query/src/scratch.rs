@@ -2,6 +2,7 @@
 
 use crate::blocks::BlockSet;
 use crate::quantised::QuantisedQuery;
+use crate::runs::Run;
 use crate::window::{Part, QueryTerm};
 use tamis_core::{Hit, TopK};
 use tamis_kernels::Found;
@@ -40,6 +41,8 @@ pub(crate) struct Space {
     pub(crate) candidates: Vec<Found>,
     /// Blocks being scored, ascending.
     pub(crate) batch: Vec<u16>,
+    /// What the lists have in those blocks.
+    pub(crate) runs: Vec<Run>,
     pub(crate) found: Vec<Found>,
     /// Blocks of the window that were scored already; empty between windows.
     pub(crate) done: BlockSet,
@@ -67,6 +70,7 @@ impl Scratch {
                 bounds: zeros(),
                 candidates: Vec::new(),
                 batch: Vec::new(),
+                runs: Vec::new(),
                 found: Vec::new(),
                 done: BlockSet::default(),
                 members: BlockSet::default(),

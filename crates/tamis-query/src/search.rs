@@ -146,10 +146,12 @@ fn search_windows(
         window_parts.clear();
         window_parts.extend(terms.iter().filter_map(|term| {
             let postings = term.postings.window(number)?;
-            Some(Part {
+            let part = Part {
                 weight: term.weight,
                 postings,
-            })
+            };
+            part.prefetch();
+            Some(part)
         }));
         match params.algorithm {
             Algorithm::Exhaustive => exhaustive::score_window(&mut pass, window, &window_parts),

@@ -4,8 +4,8 @@ use crate::filter::Filter;
 use crate::scratch::Space;
 use crate::stats::SearchStats;
 use tamis_core::{Hit, Score};
-use tamis_index::{Index, Postings, TermPostings, WindowPostings};
-use tamis_kernels::{Column, Kernels};
+use tamis_index::{Blocks, Index, Postings, TermPostings, WindowPostings};
+use tamis_kernels::{Column, Kernels, prefetch};
 
 /// A query term that the index knows.
 #[derive(Clone, Copy)]
@@ -30,6 +30,35 @@ impl<'a> Part<'a> {
                 weight: self.weight,
             }),
             Postings::List { .. } => None,
+        }
+    }
+
+    /// Whether the part is a list that has no block maxima because it is short or scattered.
+    pub(crate) fn is_scattered(&self) -> bool {
+        matches!(
+            (self.postings.postings, self.postings.blocks),
+            (Postings::List { .. }, Blocks::None)
+        )
+    }
+
+    /// The most that the part can add to a score.
+    pub(crate) fn bound(&self) -> u32 {
+        u32::from(self.weight) * u32::from(self.postings.max_impact)
+    }
+
+    /// Asks for what bounding or scoring will read first.
+    pub(crate) fn prefetch(&self) {
+        if let Postings::List { ids, impacts } = self.postings.postings {
+            prefetch(ids);
+            prefetch(impacts);
+        }
+        match self.postings.blocks {
+            Blocks::None => {}
+            Blocks::Sparse { blocks, maxima, .. } => {
+                prefetch(blocks);
+                prefetch(maxima);
+            }
+            Blocks::Dense { maxima, .. } => prefetch(maxima),
         }
     }
 
