@@ -140,9 +140,22 @@ impl Error {
     /// Whether the error says that a file is damaged, cut short or of another kind.
     #[must_use]
     pub fn is_corruption(&self) -> bool {
-        matches!(
+        let damaged = matches!(
             self,
             Self::Container { .. } | Self::Damaged { .. } | Self::Vocabulary { .. }
+        );
+        damaged && !self.is_newer_version()
+    }
+
+    /// Whether the file was written by a newer program and may be whole.
+    #[must_use]
+    pub fn is_newer_version(&self) -> bool {
+        let Self::Container { source, .. } = self else {
+            return false;
+        };
+        matches!(
+            source,
+            ContainerError::NewerVersion { .. } | ContainerError::ContainerVersion { .. }
         )
     }
 
