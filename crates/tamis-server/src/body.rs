@@ -109,8 +109,16 @@ fn value_failure(reason: &str, place: Option<(usize, usize)>, source: &str) -> F
     if reason.starts_with("unknown field `") {
         detail.path = Some(format!("$.{subject}"));
         detail.suggestion = closest(subject, names).map(str::to_owned);
-        let hint = detail.suggestion.as_ref().map(|name| format!(" Did you mean `{name}`?")).unwrap_or_default();
-        return Failure::new(Code::UnknownField, format!("Unknown field `{subject}` in the {source}.{hint}")).detail(detail);
+        let hint = detail
+            .suggestion
+            .as_ref()
+            .map(|name| format!(" Did you mean `{name}`?"))
+            .unwrap_or_default();
+        return Failure::new(
+            Code::UnknownField,
+            format!("Unknown field `{subject}` in the {source}.{hint}"),
+        )
+        .detail(detail);
     }
     if reason.starts_with("unknown variant `") {
         detail.suggestion = closest(subject, names).map(str::to_owned);

@@ -46,6 +46,20 @@ impl From<&Error> for Failure {
     }
 }
 
+impl From<&tamis_encoder::Error> for Failure {
+    fn from(error: &tamis_encoder::Error) -> Self {
+        Self::new(model_code(error), format!("The model failed: {error}."))
+    }
+}
+
+/// A model that cannot be opened is the caller's choice; one that fails while it computes is a fault.
+fn model_code(error: &tamis_encoder::Error) -> Code {
+    match error {
+        tamis_encoder::Error::Compute(_) | tamis_encoder::Error::NotFinite { .. } => Code::Internal,
+        _ => Code::InvalidModel,
+    }
+}
+
 /// The code of an error; a kind that has no closer code gets the general one.
 fn code(error: &Error) -> Code {
     match error {
@@ -56,6 +70,7 @@ fn code(error: &Error) -> Code {
         Error::CollectionNotFound { .. } => Code::CollectionNotFound,
         Error::DocumentNotFound { .. } => Code::DocumentNotFound,
         Error::CollectionExists { .. } => Code::CollectionExists,
+        Error::Encoder(error) => model_code(error),
         Error::Unavailable { source, .. } => code(source),
         other => match other.kind() {
             ErrorKind::InvalidRequest => Code::InvalidValue,

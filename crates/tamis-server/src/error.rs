@@ -58,7 +58,7 @@ pub enum Error {
         /// Name of the collection.
         collection: String,
         /// What the engine said.
-        source: tamis_engine::Error,
+        source: Box<tamis_engine::Error>,
     },
     /// The metrics could not be set up.
     #[error("cannot set up the metrics: {0}")]

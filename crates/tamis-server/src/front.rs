@@ -213,7 +213,7 @@ mod tests {
     #[test]
     fn pages_of_other_origins_may_not_write() {
         let host = (header::HOST, "localhost:7711");
-        assert_eq!(verdict(Method::POST, &[host.clone()]), None);
+        assert_eq!(verdict(Method::POST, std::slice::from_ref(&host)), None);
         assert_eq!(
             verdict(Method::POST, &[host.clone(), (header::ORIGIN, "http://localhost:7711")]),
             None

@@ -98,7 +98,10 @@ impl Server {
         let unwritten = state.commit_all().into_iter().next();
         outcome.map_err(failed)?;
         match unwritten {
-            Some((collection, source)) => Err(Error::FinalCommit { collection, source }),
+            Some((collection, source)) => Err(Error::FinalCommit {
+                collection,
+                source: Box::new(source),
+            }),
             None => Ok(()),
         }
     }

@@ -12,7 +12,6 @@ use tamis_engine::{Collection, Engine};
 use crate::admission::Admission;
 use crate::error::Error;
 use crate::failure::{Code, Failure};
-use crate::handlers::encode::model_failure;
 use crate::metrics::{Metrics, Snapshot};
 use crate::options::ServerOptions;
 use crate::request_id::RequestIds;
@@ -82,7 +81,7 @@ impl State {
         if let Some(encoder) = open.get(spec) {
             return Ok(Arc::clone(encoder));
         }
-        let encoder = tamis_encoder::open(spec).map_err(|error| model_failure(&error))?;
+        let encoder = tamis_encoder::open(spec).map_err(|error| Failure::from(&error))?;
         if open.len() >= MAX_OPEN_MODELS {
             open.pop_first();
         }

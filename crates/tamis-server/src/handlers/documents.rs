@@ -173,7 +173,10 @@ pub async fn delete(
     let (name, id) = path.into_inner();
     let answer = delete_ids(state, name, vec![id.clone()], query.refresh).await?;
     if answer.deleted == 0 {
-        return Err(Failure::new(Code::DocumentNotFound, format!("Document `{id}` not found.")));
+        return Err(Failure::new(
+            Code::DocumentNotFound,
+            format!("Document `{id}` not found."),
+        ));
     }
     Ok(HttpResponse::Ok().json(answer))
 }
@@ -223,7 +226,12 @@ async fn delete_ids(
             collection.commit()?;
         }
         let took_ms = started.elapsed().as_secs_f64() * 1e3;
-        Ok(DeleteAnswer { requested: ids.len(), deleted, refreshed: refresh, took_ms })
+        Ok(DeleteAnswer {
+            requested: ids.len(),
+            deleted,
+            refreshed: refresh,
+            took_ms,
+        })
     })
     .await
 }

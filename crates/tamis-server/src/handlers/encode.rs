@@ -91,7 +91,7 @@ fn encoded(encoder: &dyn Encoder, wanted: &EncodeBody, started: Instant) -> Resu
         EncodeKind::Document => InputKind::Document,
         EncodeKind::Query => InputKind::Query,
     };
-    let encodings = encoder.encode(kind, &texts).map_err(|error| model_failure(&error))?;
+    let encodings = encoder.encode(kind, &texts).map_err(|error| Failure::from(&error))?;
     let vectors = encodings.into_iter().map(|encoding| EncodedText {
         vector: TermWeights(encoding.tokens),
         num_tokens: encoding.num_tokens,
@@ -104,9 +104,4 @@ fn encoded(encoder: &dyn Encoder, wanted: &EncodeBody, started: Instant) -> Resu
         vectors: vectors.collect(),
         took_ms: started.elapsed().as_secs_f64() * 1e3,
     })
-}
-
-/// What an error of a model means to the client.
-pub fn model_failure(error: &tamis_encoder::Error) -> Failure {
-    Failure::new(Code::InvalidModel, format!("The model failed: {error}."))
 }

@@ -77,7 +77,11 @@ pub struct CollectionInfo {
 impl CollectionInfo {
     /// A collection that could not be opened.
     pub fn unavailable(name: String, error: String) -> Self {
-        Self { name, error: Some(error), ..Self::default() }
+        Self {
+            name,
+            error: Some(error),
+            ..Self::default()
+        }
     }
 }
 

@@ -243,32 +243,34 @@ impl From<SearchQuery> for SearchBody {
 
 impl From<SearchBody> for SearchRequest {
     fn from(body: SearchBody) -> Self {
-        let mut request = Self::default();
-        request.query = body.q;
-        request.vector = body.vector.map(|weights| weights.0);
-        request.mode = body.mode.into();
-        request.limit = body.limit;
-        request.offset = body.offset;
-        request.filter = body.filter;
-        request.fields = body.fields;
-        request.highlight = body.highlight;
-        request.algorithm = body.algorithm.into();
-        request.explain = body.explain;
-        request.fusion = body.fusion.into();
-        request
+        Self {
+            query: body.q,
+            vector: body.vector.map(|weights| weights.0),
+            mode: body.mode.into(),
+            limit: body.limit,
+            offset: body.offset,
+            filter: body.filter,
+            fields: body.fields,
+            highlight: body.highlight,
+            algorithm: body.algorithm.into(),
+            explain: body.explain,
+            fusion: body.fusion.into(),
+        }
     }
 }
 
 impl ExplainRequest {
     /// The search that is explained, and the document's id.
     pub fn into_parts(self) -> (SearchRequest, String) {
-        let mut request = SearchRequest::default();
-        request.query = self.q;
-        request.vector = self.vector.map(|weights| weights.0);
-        request.mode = self.mode.into();
-        request.filter = self.filter;
-        request.fusion = self.fusion.into();
-        request.explain = true;
+        let request = SearchRequest {
+            query: self.q,
+            vector: self.vector.map(|weights| weights.0),
+            mode: self.mode.into(),
+            filter: self.filter,
+            fusion: self.fusion.into(),
+            explain: true,
+            ..SearchRequest::default()
+        };
         (request, self.id)
     }
 }
