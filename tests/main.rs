@@ -1,1 +1,3 @@
-//! End-to-end tests of the real binary.
+//! Tests of the whole: the house rules, and the real binary end to end.
+
+mod suite;

@@ -1,0 +1,152 @@
+//! Filling a collection from records.
+
+use crate::encoding::BATCH;
+use crate::exit::{Exit, failure};
+use crate::input::{self, Body, Broken, Record};
+use crate::output;
+use crate::progress::Progress;
+use std::collections::BTreeSet;
+use std::path::Path;
+use std::str::FromStr;
+use std::sync::Arc;
+use tamis_encoder::Encoder;
+use tamis_engine::{Collection, CollectionConfig, Document, Engine, Error, ErrorKind, FieldSchema, FieldType};
+
+/// `NAME=TYPE` of a field.
+#[derive(Clone, Debug)]
+pub struct Field(pub String, pub FieldType);
+
+impl FromStr for Field {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let (name, kind) = text
+            .split_once('=')
+            .ok_or("write NAME=TYPE, for example year=integer")?;
+        let kind = serde_json::from_value(kind.into())
+            .map_err(|_| format!("{kind:?} is no field type: use keyword, integer, float, bool or date"))?;
+        Ok(Self(name.to_owned(), kind))
+    }
+}
+
+/// Which collection `tamis index` fills, and how it is made when it is not there.
+#[derive(clap::Args)]
+pub struct Target {
+    /// Folder with the collections that `tamis serve` serves
+    #[arg(long, default_value = "tamis-data", requires = "collection")]
+    pub data: std::path::PathBuf,
+    /// Add the documents to this collection in --data, which is created when it is not there
+    #[arg(long)]
+    pub collection: Option<String>,
+    /// A field of a new collection, NAME=TYPE with keyword, integer, float, bool or date; may be repeated
+    #[arg(long = "field", value_name = "NAME=TYPE", requires = "collection")]
+    pub fields: Vec<Field>,
+}
+
+/// Adds the documents of `input` to the collection and commits.
+pub fn fill(target: &Target, name: &str, model: Option<&str>, input: &Path, broken: &mut Broken) -> anyhow::Result<()> {
+    let engine = Engine::open(&target.data)?;
+    let collection = match engine.collection(name) {
+        Ok(_) if !target.fields.is_empty() || model.is_some() => {
+            let message =
+                format!("collection {name} exists: its model and fields are fixed, leave out --model and --field");
+            return Err(failure(Exit::Usage, message));
+        }
+        Ok(collection) => collection,
+        Err(error) if error.kind() == ErrorKind::NotFound => {
+            let mut config = CollectionConfig::new(name);
+            config.fields = FieldSchema::new(target.fields.iter().map(|field| (field.0.clone(), field.1)).collect())?;
+            let spec = model.unwrap_or("lexical");
+            config.model = Some(spec.to_owned());
+            engine.create_collection(&config)?
+        }
+        Err(error) => return Err(error.into()),
+    };
+    let progress = Progress::new("added", "documents", None, false);
+    let mut undeclared = BTreeSet::new();
+    input::in_batches(input::documents(input)?, broken, BATCH, |batch| {
+        progress.add(batch.len());
+        let documents: Vec<Document> = batch
+            .into_iter()
+            .map(|record| document(record, &collection, &mut undeclared))
+            .collect();
+        add(&collection, documents)
+    })?;
+    collection.commit()?;
+    progress.finish();
+    if !undeclared.is_empty() {
+        let keys: Vec<String> = undeclared.into_iter().collect();
+        output::note(&format!(
+            "note: keys that are no fields of the collection were left out: {}",
+            keys.join(", ")
+        ));
+    }
+    output::line(&format!("{name}: {} documents", output::grouped(collection.num_docs())));
+    Ok(())
+}
+
+/// Makes a collection in `engine` and fills it with `records`, all of whose other keys are declared fields.
+pub fn create(
+    engine: &Engine,
+    config: &CollectionConfig,
+    encoder: Arc<dyn Encoder>,
+    records: Vec<Record>,
+) -> anyhow::Result<Arc<Collection>> {
+    let collection = engine.create_collection(config)?;
+    let mut undeclared = BTreeSet::new();
+    let documents = records
+        .into_iter()
+        .map(|record| document(record, &collection, &mut undeclared))
+        .collect();
+    add(&collection, documents)?;
+    collection.commit()?;
+    Ok(collection)
+}
+
+/// Adds `documents`; the first one that is refused is an error.
+pub fn add(collection: &Collection, documents: Vec<Document>) -> anyhow::Result<()> {
+    let report = collection.add(documents)?;
+    match report.failed.into_iter().next() {
+        None => Ok(()),
+        Some(failure) => Err(Error::BadDocument {
+            id: failure.id,
+            reason: failure.reason,
+        }
+        .into()),
+    }
+}
+
+/// The document of `record`; keys that are not declared go to `undeclared`.
+fn document(record: Record, collection: &Collection, undeclared: &mut BTreeSet<String>) -> Document {
+    let schema = &collection.config().fields;
+    let (fields, others): (Vec<_>, Vec<_>) = record
+        .fields
+        .into_iter()
+        .partition(|(key, _)| schema.get(key).is_some());
+    undeclared.extend(others.into_iter().map(|(key, _)| key));
+    let fields = fields.into_iter().collect();
+    let mut document = Document {
+        id: record.id,
+        fields,
+        ..Document::default()
+    };
+    match record.body {
+        Body::Text { title, text } => {
+            document.title = (!title.is_empty()).then_some(title);
+            document.text = Some(text);
+        }
+        Body::Vector(tokens) => document.vector = Some(tokens),
+    }
+    document
+}
+
+/// The document of a BEIR record.
+pub fn from_beir(document: tamis_eval::Document) -> Document {
+    let title = (!document.title.is_empty()).then_some(document.title);
+    Document {
+        id: document.id,
+        title,
+        text: Some(document.text),
+        ..Document::default()
+    }
+}

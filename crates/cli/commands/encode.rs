@@ -1,0 +1,112 @@
+//! `tamis encode`: texts to sparse vectors.
+
+use crate::encoding::{self, BATCH, EncodeReport};
+use crate::exit::Exit;
+use crate::input::{self, Body, Broken, Record};
+use crate::output::Sink;
+use crate::progress::Progress;
+use serde::ser::{Serialize, SerializeMap, Serializer};
+use std::io::Write;
+use std::path::PathBuf;
+use tamis_encoder::{Encoder, InputKind};
+
+/// Arguments of `tamis encode`.
+#[derive(clap::Args)]
+pub struct Args {
+    /// JSON lines {"id", "text"[, "title"]}, plain, .gz or .zst; `-` reads stdin
+    input: PathBuf,
+    /// `lexical`, or the folder of a checkpoint
+    #[arg(long, default_value = "lexical")]
+    model: String,
+    /// What the texts are
+    #[arg(long, value_enum, default_value_t = Kind::Document)]
+    kind: Kind,
+    /// Write here in place of stdout; the file appears when it is complete
+    #[arg(short, long)]
+    output: Option<PathBuf>,
+    /// Report broken lines and go on (exit code 3)
+    #[arg(long)]
+    skip_broken: bool,
+}
+
+/// The two sides of a model.
+#[derive(Clone, Copy, clap::ValueEnum)]
+pub enum Kind {
+    /// What is searched
+    Document,
+    /// What is asked
+    Query,
+}
+
+impl From<Kind> for InputKind {
+    fn from(kind: Kind) -> Self {
+        match kind {
+            Kind::Document => Self::Document,
+            Kind::Query => Self::Query,
+        }
+    }
+}
+
+#[derive(serde::Serialize)]
+struct Encoded<'a> {
+    id: &'a str,
+    vector: Weights<'a>,
+}
+
+/// Tokens as a JSON object, in the order given.
+struct Weights<'a>(&'a [(String, f32)]);
+
+impl Serialize for Weights<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut map = serializer.serialize_map(Some(self.0.len()))?;
+        for (token, weight) in self.0 {
+            map.serialize_entry(token, weight)?;
+        }
+        map.end()
+    }
+}
+
+/// Runs `tamis encode`.
+pub fn run(args: &Args) -> anyhow::Result<Exit> {
+    let encoder = encoding::open_model_for(&args.model, &args.input)?;
+    let mut sink = Sink::create(args.output.as_deref())?;
+    let mut broken = Broken::new(args.skip_broken);
+    let mut report = EncodeReport::default();
+    let progress = Progress::new("encoded", "texts", None, false);
+    input::in_batches(input::documents(&args.input)?, &mut broken, BATCH, |batch| {
+        progress.add(batch.len());
+        write(&mut sink, encoder.as_ref(), args.kind, batch, &mut report)
+    })?;
+    sink.finish()?;
+    progress.finish();
+    report.warn_truncated();
+    Ok(broken.exit())
+}
+
+/// Encodes and writes `batch`. Records that are vectors already pass unchanged.
+fn write(
+    sink: &mut Sink,
+    encoder: &dyn Encoder,
+    kind: Kind,
+    batch: Vec<Record>,
+    report: &mut EncodeReport,
+) -> anyhow::Result<()> {
+    let texts: Vec<String> = batch.iter().filter_map(Record::joined_text).collect();
+    let texts: Vec<&str> = texts.iter().map(String::as_str).collect();
+    let mut encodings = report.encode(encoder, kind.into(), &texts)?.into_iter();
+    for record in batch {
+        let tokens = match record.body {
+            Body::Vector(tokens) => tokens,
+            Body::Text { .. } => encodings.next().expect("one encoding a text").tokens,
+        };
+        serde_json::to_writer(
+            &mut *sink,
+            &Encoded {
+                id: &record.id,
+                vector: Weights(&tokens),
+            },
+        )?;
+        sink.write_all(b"\n")?;
+    }
+    Ok(())
+}

@@ -1,0 +1,299 @@
+//! `tamis eval`: score a model on a judged collection, or runs of any system.
+
+use crate::collection;
+use crate::encoding::{self, BATCH, EncodeReport, Indexing};
+use crate::exit::{Exit, failure};
+use crate::judged::{self, Threshold};
+use crate::output;
+use crate::progress::Progress;
+use crate::search::{self, AlgorithmName, SearchReport, Setting, Timings, Work, Workload};
+use crate::standalone::{self, QueryEncoder};
+use anyhow::Context;
+use serde::Serialize;
+use std::path::{Path, PathBuf};
+use std::time::Instant;
+use tamis_encoder::{InputKind, joined};
+use tamis_engine::{CollectionConfig, Engine, Mode, SearchRequest};
+use tamis_eval::{
+    BeirCollection, Document, Evaluation, Metric, Qrels, Query, QueryEvaluation, Run, ScoredDocument, Scores,
+};
+use tamis_index::IndexOptions;
+
+/// Arguments of `tamis eval`.
+#[derive(clap::Args)]
+pub struct Args {
+    /// A BEIR folder or its archive (.tar.zst, .tar.gz, .zip); with --qrels: TREC run files
+    #[arg(required = true)]
+    paths: Vec<PathBuf>,
+    /// bm25, lexical, or the folder of a checkpoint
+    #[arg(long, default_value = "lexical")]
+    model: String,
+    /// Which judgements of the collection
+    #[arg(long, default_value = "test")]
+    split: String,
+    /// What to compute: ndcg@K, mrr@K, recall@K, map, p@K, success@K
+    #[arg(long, value_delimiter = ',', default_value = "ndcg@10,mrr@10,recall@100,map")]
+    metrics: Vec<Metric>,
+    /// How many documents to find for each query
+    #[arg(short, default_value_t = 1000, value_parser = clap::value_parser!(u32).range(1..))]
+    k: u32,
+    /// Also write the TREC run to this file
+    #[arg(long)]
+    run: Option<PathBuf>,
+    /// Score the run files given against these judgements (TREC qrels, or BEIR's .tsv)
+    #[arg(long, conflicts_with_all = ["run", "split", "model"])]
+    qrels: Option<PathBuf>,
+    /// End with code 9 when a figure is lower: METRIC=VALUE
+    #[arg(long, value_name = "METRIC=VALUE")]
+    fail_under: Vec<Threshold>,
+    /// Also print every query's figures (in JSON: "per_query")
+    #[arg(long)]
+    per_query: bool,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Serialize)]
+struct Report {
+    collection: String,
+    model: String,
+    documents: u64,
+    queries: usize,
+    metrics: Scores,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    encode: Option<EncodeReport>,
+    index: IndexSize,
+    search: SearchReport,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    per_query: Option<Vec<QueryEvaluation>>,
+}
+
+#[derive(Serialize)]
+struct IndexSize {
+    bytes: u64,
+    postings: u64,
+}
+
+/// What answering the judged queries gave.
+struct Answered {
+    documents: u64,
+    hits: Vec<Vec<(String, f32)>>,
+    encode: Option<EncodeReport>,
+    index: IndexSize,
+    search: SearchReport,
+}
+
+/// Runs `tamis eval`.
+pub fn run(args: &Args) -> anyhow::Result<Exit> {
+    let mut metrics = args.metrics.clone();
+    for threshold in &args.fail_under {
+        if !metrics.contains(&threshold.metric) {
+            metrics.push(threshold.metric);
+        }
+    }
+    match (&args.qrels, args.paths.as_slice()) {
+        (Some(qrels), runs) => score_runs(args, qrels, runs, &metrics),
+        (None, [collection]) => evaluate_collection(args, collection, &metrics),
+        (None, _) => Err(failure(Exit::Usage, "one collection at a time; run files need --qrels")),
+    }
+}
+
+fn score_runs(args: &Args, qrels: &Path, runs: &[PathBuf], metrics: &[Metric]) -> anyhow::Result<Exit> {
+    let qrels = Qrels::read(qrels)?;
+    let mut reports = Vec::new();
+    let mut exit = Exit::Done;
+    for path in runs {
+        let evaluation = tamis_eval::evaluate(&qrels, &Run::read(path)?, metrics);
+        exit = judged::check(&args.fail_under, &evaluation, exit);
+        reports.push((path.display().to_string(), evaluation));
+    }
+    if args.json {
+        let reports = reports.iter().map(|(run, evaluation)| {
+            let per_query = args.per_query.then_some(&evaluation.per_query);
+            serde_json::json!({"run": run, "queries": evaluation.num_queries, "missing": evaluation.num_missing,
+                "metrics": evaluation.mean, "per_query": per_query})
+        });
+        output::json(&reports.collect::<Vec<_>>())?;
+    } else {
+        let rows: Vec<(&str, &Evaluation)> = reports
+            .iter()
+            .map(|(run, evaluation)| (run.as_str(), evaluation))
+            .collect();
+        output::line(&judged::table("run", &rows));
+        if args.per_query {
+            rows.iter()
+                .for_each(|(_, evaluation)| output::line(&judged::query_table(evaluation)));
+        }
+    }
+    Ok(exit)
+}
+
+fn evaluate_collection(args: &Args, path: &Path, metrics: &[Metric]) -> anyhow::Result<Exit> {
+    let collection = BeirCollection::open(path)?;
+    let qrels = collection.qrels(&args.split)?;
+    let queries = collection.judged_queries(&qrels)?;
+    let scratch = tempfile::tempdir()?;
+    // One more than asked for: a hit that is the query itself is taken out.
+    let depth = args.k as usize + 1;
+    let answered = match args.model.as_str() {
+        "bm25" => answer_bm25(&collection, &queries, depth, scratch.path())?,
+        model => answer_sparse(model, &collection, &queries, depth, scratch.path())?,
+    };
+    let mut run = Run::new();
+    for (query, hits) in queries.iter().zip(answered.hits) {
+        let others = hits.into_iter().filter(|(id, _)| *id != query.id).take(args.k as usize);
+        let results = others.map(|(id, score)| ScoredDocument {
+            id,
+            score: score.into(),
+        });
+        run.insert(query.id.as_str(), results.collect())?;
+    }
+    if let Some(path) = &args.run {
+        run.write(path, &tag(&args.model))?;
+    }
+    let evaluation = tamis_eval::evaluate(&qrels, &run, metrics);
+    let report = Report {
+        collection: collection.name(),
+        model: args.model.clone(),
+        documents: answered.documents,
+        queries: evaluation.num_queries,
+        metrics: evaluation.mean.clone(),
+        encode: answered.encode,
+        index: answered.index,
+        search: answered.search,
+        per_query: args.per_query.then(|| evaluation.per_query.clone()),
+    };
+    if args.json {
+        output::json(&report)?;
+    } else {
+        output::line(&judged::table(&report.collection, &[(&args.model, &evaluation)]));
+        if args.per_query {
+            output::line(&judged::query_table(&evaluation));
+        }
+        output::note(&report.search.to_string());
+    }
+    Ok(judged::check(&args.fail_under, &evaluation, Exit::Done))
+}
+
+/// Encodes the documents with model `spec`, indexes them, searches.
+fn answer_sparse(
+    spec: &str,
+    collection: &BeirCollection,
+    queries: &[Query],
+    depth: usize,
+    scratch: &Path,
+) -> anyhow::Result<Answered> {
+    let encoder = encoding::open_model_for(spec, collection.path())?;
+    let mut indexing = Indexing::new(IndexOptions::default(), scratch)?;
+    let mut encode = EncodeReport::default();
+    let progress = Progress::new("encoded", "documents", None, false);
+    let mut documents = collection.documents()?;
+    loop {
+        let batch: Vec<Document> = documents.by_ref().take(BATCH).collect::<Result<_, _>>()?;
+        if batch.is_empty() {
+            break;
+        }
+        let texts: Vec<_> = batch
+            .iter()
+            .map(|document| joined(Some(&document.title), &document.text))
+            .collect();
+        let texts: Vec<&str> = texts.iter().map(AsRef::as_ref).collect();
+        let encodings = encode.encode(encoder.as_ref(), InputKind::Document, &texts)?;
+        progress.add(batch.len());
+        for (document, encoding) in batch.into_iter().zip(encodings) {
+            indexing.add_tokens(document.id, encoding.tokens)?;
+        }
+    }
+    progress.finish();
+    encode.warn_truncated();
+    let path = scratch.join(standalone::FILE_NAME);
+    let build = indexing.finish(&path, false)?;
+    let index = standalone::open(&path)?;
+    let query_encoder = QueryEncoder::with(&index, encoder);
+    let mut vectors = Vec::with_capacity(queries.len());
+    for batch in queries.chunks(BATCH) {
+        let texts: Vec<&str> = batch.iter().map(|query| query.text.as_str()).collect();
+        let ids = batch.iter().map(|query| query.id.clone());
+        vectors.extend(ids.zip(query_encoder.texts(&texts)?));
+    }
+    let answers = search::answer(
+        &index,
+        &Workload::new(vectors),
+        AlgorithmName::Auto,
+        Setting::once(depth),
+    )?;
+    Ok(Answered {
+        documents: build.num_docs.into(),
+        hits: answers.hits,
+        encode: Some(encode),
+        index: IndexSize {
+            bytes: build.bytes,
+            postings: build.num_postings,
+        },
+        search: answers.report,
+    })
+}
+
+/// Indexes the documents in a collection without a model and searches it by BM25.
+fn answer_bm25(
+    collection: &BeirCollection,
+    queries: &[Query],
+    depth: usize,
+    scratch: &Path,
+) -> anyhow::Result<Answered> {
+    let engine = Engine::open(scratch)?;
+    let indexed = engine.create_collection(&CollectionConfig::new("bm25"))?;
+    let progress = Progress::new("indexed", "documents", None, false);
+    let mut documents = collection.documents()?;
+    loop {
+        let batch: Vec<Document> = documents.by_ref().take(BATCH).collect::<Result<_, _>>()?;
+        if batch.is_empty() {
+            break;
+        }
+        progress.add(batch.len());
+        collection::add(&indexed, batch.into_iter().map(collection::from_beir).collect())?;
+    }
+    indexed.commit()?;
+    progress.finish();
+    let searcher = indexed.searcher();
+    let (mut hits, mut timings) = (Vec::with_capacity(queries.len()), Timings::default());
+    let start = Instant::now();
+    for query in queries {
+        let request = SearchRequest {
+            mode: Mode::Bm25,
+            limit: depth,
+            fields: Some(Vec::new()),
+            ..SearchRequest::new(query.text.as_str())
+        };
+        let response = searcher
+            .search(&request)
+            .with_context(|| format!("query {:?}", query.id))?;
+        let work = Work {
+            postings: response.work.postings,
+            ..Work::default()
+        };
+        #[expect(clippy::cast_precision_loss, reason = "microseconds of one search")]
+        timings.add(response.took.retrieve_us as f64, response.hits.len(), work);
+        hits.push(response.hits.into_iter().map(|hit| (hit.id, hit.score)).collect());
+    }
+    let stats = indexed.stats();
+    Ok(Answered {
+        documents: indexed.num_docs(),
+        hits,
+        encode: None,
+        index: IndexSize {
+            bytes: stats.bytes,
+            postings: stats.num_words,
+        },
+        search: timings.report("bm25", Setting::once(depth), start.elapsed().as_secs_f64()),
+    })
+}
+
+/// The last column of a run: one word.
+fn tag(model: &str) -> String {
+    let name = Path::new(model)
+        .file_name()
+        .map_or_else(|| "model".to_owned(), |name| name.to_string_lossy().into_owned());
+    format!("tamis-{}", name.replace(char::is_whitespace, "_"))
+}

@@ -1,0 +1,197 @@
+//! `tamis index`: documents or vectors to a stand-alone index, or into a collection.
+
+use crate::collection::{self, Target};
+use crate::encoding::{self, BATCH, EncodeReport, Indexing};
+use crate::exit::{Exit, failure};
+use crate::input::{self, Body, Broken, CsrFile, Record};
+use crate::output;
+use crate::progress::Progress;
+use crate::standalone;
+use serde::Serialize;
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
+use std::sync::Arc;
+use tamis_encoder::{Encoder, InputKind};
+use tamis_index::{BuildReport, IndexOptions, Quantisation};
+
+/// Arguments of `tamis index`.
+#[derive(clap::Args)]
+pub struct Args {
+    /// JSON lines of documents {"id", "text"[, "title"]} or vectors {"id", "vector"}, a BEIR folder or archive, or a CSR file
+    input: PathBuf,
+    /// Folder of the stand-alone index; an index that is there is replaced once the new one is complete
+    #[arg(short, long, required_unless_present = "collection", conflicts_with_all = ["data", "collection"])]
+    output: Option<PathBuf>,
+    #[command(flatten)]
+    target: Target,
+    /// `lexical`, or the folder of a checkpoint; default for texts: lexical. With vectors: the model that made them
+    #[arg(long)]
+    model: Option<String>,
+    /// How weights become 8-bit impacts: auto, exact (integers 1 to 255 only) or max=WEIGHT
+    #[arg(long, default_value = "auto")]
+    quantise: Quantise,
+    /// Keep documents in input order: builds faster, searches slower
+    #[arg(long)]
+    no_reorder: bool,
+    /// Memory of the builder in MiB before it spills to disk
+    #[arg(long, default_value_t = IndexOptions::default().memory_budget_bytes >> 20)]
+    memory: usize,
+    /// log2 of the documents in a window
+    #[arg(long, default_value_t = IndexOptions::default().window_bits, value_parser = clap::value_parser!(u32).range(8..=16))]
+    window_bits: u32,
+    /// Report broken lines and go on (exit code 3)
+    #[arg(long)]
+    skip_broken: bool,
+    /// Print the report as JSON
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Clone, Copy)]
+struct Quantise(Quantisation);
+
+impl FromStr for Quantise {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let weight = text.strip_prefix("max=").and_then(|weight| weight.parse::<f32>().ok());
+        match (text, weight) {
+            ("auto", _) => Ok(Self(Quantisation::Auto)),
+            ("exact", _) => Ok(Self(Quantisation::Exact)),
+            (_, Some(weight)) if weight.is_finite() && weight > 0.0 => Ok(Self(Quantisation::MaxWeight(weight))),
+            _ => Err("one of auto, exact, max=WEIGHT with a positive weight".to_owned()),
+        }
+    }
+}
+
+#[derive(Serialize)]
+struct Report {
+    index: PathBuf,
+    #[serde(flatten)]
+    build: BuildReport,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    encode: Option<EncodeReport>,
+    seconds: f64,
+    documents_per_second: f64,
+}
+
+/// Runs `tamis index`.
+pub fn run(args: &Args) -> anyhow::Result<Exit> {
+    let mut broken = Broken::new(args.skip_broken);
+    match (&args.output, &args.target.collection) {
+        (Some(folder), _) => stand_alone(args, folder, &mut broken)?,
+        (None, Some(name)) => {
+            collection::fill(&args.target, name, args.model.as_deref(), &args.input, &mut broken)?;
+        }
+        (None, None) => return Err(failure(Exit::Usage, "--output or --collection is needed")),
+    }
+    Ok(broken.exit())
+}
+
+fn stand_alone(args: &Args, folder: &Path, broken: &mut Broken) -> anyhow::Result<()> {
+    let start = std::time::Instant::now();
+    std::fs::create_dir_all(folder).map_err(|error| {
+        failure(
+            Exit::Failed,
+            format!("cannot create folder {}: {error}", folder.display()),
+        )
+    })?;
+    let mut options = IndexOptions {
+        window_bits: args.window_bits,
+        quantisation: args.quantise.0,
+        memory_budget_bytes: args.memory << 20,
+        ..IndexOptions::default()
+    };
+    if args.no_reorder {
+        options.reorder = None;
+    }
+    let mut indexing = Indexing::new(options, folder)?;
+    let mut encode = EncodeReport::default();
+    if let Some(matrix) = CsrFile::open(&args.input)? {
+        let progress = Progress::new("read", "vectors", Some(matrix.num_rows() as u64), args.json);
+        for row in 0..matrix.num_rows() {
+            indexing.add_vector(&matrix.row(row)?)?;
+            progress.add(1);
+        }
+        progress.finish();
+        drop(matrix);
+    } else {
+        add_documents(args, &mut indexing, &mut encode, broken)?;
+    }
+    let path = folder.join(standalone::FILE_NAME);
+    let build = indexing.finish(&path, args.json)?;
+    let seconds = start.elapsed().as_secs_f64();
+    let encode = (encode.documents > 0).then_some(encode);
+    let documents_per_second = f64::from(build.num_docs) / seconds.max(1e-9);
+    print(
+        &Report {
+            index: path,
+            build,
+            encode,
+            seconds,
+            documents_per_second,
+        },
+        args.json,
+    )
+}
+
+fn add_documents(
+    args: &Args,
+    indexing: &mut Indexing,
+    report: &mut EncodeReport,
+    broken: &mut Broken,
+) -> anyhow::Result<()> {
+    let mut encoder: Option<Arc<dyn Encoder>> = None;
+    if let Some(model) = &args.model {
+        encoder = Some(encoding::open_model_for(model, &args.input)?);
+    }
+    let progress = Progress::new("read", "documents", None, args.json);
+    input::in_batches(input::documents(&args.input)?, broken, BATCH, |batch| {
+        let texts: Vec<String> = batch.iter().filter_map(Record::joined_text).collect();
+        let texts: Vec<&str> = texts.iter().map(String::as_str).collect();
+        if encoder.is_none() && !texts.is_empty() {
+            encoder = Some(encoding::open_model_for("lexical", &args.input)?);
+        }
+        let mut encodings = match &encoder {
+            Some(encoder) => report.encode(encoder.as_ref(), InputKind::Document, &texts)?,
+            None => Vec::new(),
+        }
+        .into_iter();
+        progress.add(batch.len());
+        for record in batch {
+            let tokens = match record.body {
+                Body::Vector(tokens) => tokens,
+                Body::Text { .. } => encodings.next().expect("one encoding a text").tokens,
+            };
+            indexing.add_tokens(record.id, tokens)?;
+        }
+        Ok(())
+    })?;
+    progress.finish();
+    report.warn_truncated();
+    encoder.map_or(Ok(()), |encoder| indexing.set_model(encoder.as_ref()))
+}
+
+fn print(report: &Report, json: bool) -> anyhow::Result<()> {
+    if json {
+        return output::json(report);
+    }
+    let build = &report.build;
+    #[expect(clippy::cast_precision_loss, reason = "a ratio for people")]
+    let bytes_per_posting = build.bytes as f64 / build.num_postings.max(1) as f64;
+    output::line(&format!(
+        "{}: {} documents, {} terms, {} postings, {} bytes ({bytes_per_posting:.2} a posting)",
+        report.index.display(),
+        output::grouped(build.num_docs.into()),
+        output::grouped(build.num_terms.into()),
+        output::grouped(build.num_postings),
+        output::grouped(build.bytes)
+    ));
+    if build.num_saturated > 0 {
+        let saturated = output::grouped(build.num_saturated);
+        output::note(&format!(
+            "note: {saturated} weights were above the largest and count as it (--quantise max=WEIGHT)"
+        ));
+    }
+    Ok(())
+}

@@ -1,0 +1,51 @@
+//! One file a command.
+
+mod demo;
+mod encode;
+mod eval;
+mod index;
+mod inspect;
+//mine
+mod run;
+mod search;
+mod serve;
+
+use crate::exit::Exit;
+use clap::Subcommand;
+
+/// What `tamis` can do.
+#[derive(Subcommand)]
+pub enum Command {
+    /// Index the built-in collection, answer some queries, evaluate, then serve it
+    Demo(demo::Args),
+    /// Turn texts into sparse vectors, JSON lines in and out
+    Encode(encode::Args),
+    /// Build a stand-alone index, or fill a collection for `serve`
+    Index(index::Args),
+    /// Answer one query
+    Search(search::Args),
+    /// Answer a file of queries, write a TREC run, measure the search
+    Run(run::Args),
+    /// Serve collections over HTTP
+    Serve(serve::Args),
+    /// Evaluate a model on a judged collection, or score runs of any system
+    Eval(eval::Args),
+    /// Show what is in an index, a collection or a model
+    Inspect(inspect::Args),
+}
+
+impl Command {
+    /// Runs the command.
+    pub fn run(self) -> anyhow::Result<Exit> {
+        match self {
+            Self::Demo(args) => demo::run(&args),
+            Self::Encode(args) => encode::run(&args),
+            Self::Index(args) => index::run(&args),
+            Self::Search(args) => search::run(&args),
+            Self::Run(args) => run::run(&args),
+            Self::Serve(args) => serve::run(&args),
+            Self::Eval(args) => eval::run(&args),
+            Self::Inspect(args) => inspect::run(&args),
+        }
+    }
+}

@@ -1,0 +1,157 @@
+//! From documents to an index: encode in batches, number the terms, build.
+
+use crate::input;
+use crate::output;
+use crate::progress::Progress;
+use crate::standalone::{MODEL_SECTION, StoredModel};
+use anyhow::{Context, bail};
+use serde::Serialize;
+use std::collections::HashSet;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Instant;
+use tamis_core::{SparseVector, Vocabulary};
+use tamis_encoder::lexical::{AverageLength, Lexical, LexicalOptions};
+use tamis_encoder::{Encoder, InputKind, SparseEncoding};
+use tamis_index::{BuildReport, Extras, IndexBuilder, IndexOptions};
+
+/// Documents encoded at a time: enough for every core, little enough to show progress.
+pub const BATCH: usize = 512;
+
+/// What encoding cost.
+#[derive(Clone, Debug, Default, Serialize)]
+pub struct EncodeReport {
+    /// Texts encoded.
+    pub documents: u64,
+    /// Texts cut to the model's length.
+    pub truncated: u64,
+    /// Tokens of all texts, as the model counts them.
+    pub tokens: u64,
+    /// Time in the encoder.
+    pub seconds: f64,
+    /// Texts a second.
+    pub documents_per_second: f64,
+}
+
+impl EncodeReport {
+    /// Encodes `texts` and counts.
+    pub fn encode(
+        &mut self,
+        encoder: &dyn Encoder,
+        kind: InputKind,
+        texts: &[&str],
+    ) -> anyhow::Result<Vec<SparseEncoding>> {
+        let start = Instant::now();
+        let encodings = encoder.encode(kind, texts)?;
+        self.seconds += start.elapsed().as_secs_f64();
+        self.documents += encodings.len() as u64;
+        self.truncated += encodings.iter().filter(|encoding| encoding.truncated).count() as u64;
+        self.tokens += encodings.iter().map(|encoding| encoding.num_tokens as u64).sum::<u64>();
+        #[expect(clippy::cast_precision_loss, reason = "a rate for people")]
+        let documents = self.documents as f64;
+        self.documents_per_second = documents / self.seconds.max(1e-9);
+        Ok(encodings)
+    }
+
+    /// Says on stderr when texts were cut.
+    pub fn warn_truncated(&self) {
+        if self.truncated > 0 {
+            let (cut, all) = (output::grouped(self.truncated), output::grouped(self.documents));
+            output::note(&format!(
+                "note: {cut} of {all} texts are longer than the model reads and were cut"
+            ));
+        }
+    }
+}
+
+/// Opens model `spec` to encode the documents of `input`.
+///
+/// The lexical encoder normalises by the average length of the documents, so they are read once before,
+/// unless they come from stdin: then its default stands.
+pub fn open_model_for(spec: &str, input: &Path) -> anyhow::Result<Arc<dyn Encoder>> {
+    if spec != "lexical" || input == Path::new("-") {
+        return Ok(tamis_encoder::open(spec)?);
+    }
+    // Broken lines are reported when the documents are read in earnest.
+    let texts = input::documents(input)?
+        .filter_map(Result::ok)
+        .filter_map(|record| record.joined_text());
+    lexical_for(texts)
+}
+
+/// The lexical encoder with the average length of `texts`.
+pub fn lexical_for(texts: impl Iterator<Item: AsRef<str>>) -> anyhow::Result<Arc<dyn Encoder>> {
+    let mut lengths = AverageLength::default();
+    texts.for_each(|text| lengths.add(text.as_ref()));
+    let mut options = LexicalOptions::default();
+    if let Some(average) = lengths.mean() {
+        options.average_length = average;
+    }
+    Ok(Arc::new(Lexical::new(options)?))
+}
+
+/// Collects encoded or ready vectors, their terms and ids, and builds the index.
+pub struct Indexing {
+    builder: IndexBuilder,
+    extras: Extras,
+    vocabulary: Vocabulary,
+    ids: Vec<String>,
+    seen: HashSet<String>,
+}
+
+impl Indexing {
+    /// Starts an index that spills into `folder`.
+    pub fn new(options: IndexOptions, folder: &Path) -> anyhow::Result<Self> {
+        let builder = IndexBuilder::new(options, folder)?;
+        let (extras, vocabulary) = (Extras::default(), Vocabulary::new());
+        Ok(Self {
+            builder,
+            extras,
+            vocabulary,
+            ids: Vec::new(),
+            seen: HashSet::new(),
+        })
+    }
+
+    /// Adds a document by its token weights; its id must be new.
+    pub fn add_tokens(&mut self, id: String, tokens: Vec<(String, f32)>) -> anyhow::Result<()> {
+        if !self.seen.insert(id.clone()) {
+            bail!("document {id:?} comes twice: ids must differ");
+        }
+        let mut pairs = Vec::with_capacity(tokens.len());
+        for (token, weight) in tokens {
+            pairs.push((self.vocabulary.intern(&token)?, weight));
+        }
+        let vector = SparseVector::from_pairs(pairs).with_context(|| format!("document {id:?}"))?;
+        self.builder.add(&vector).with_context(|| format!("document {id:?}"))?;
+        self.ids.push(id);
+        Ok(())
+    }
+
+    /// Adds a document by a vector of numbered terms; such an index has no vocabulary.
+    pub fn add_vector(&mut self, vector: &SparseVector) -> anyhow::Result<()> {
+        let id = self.builder.add(vector)?;
+        self.ids.push(id.to_string());
+        Ok(())
+    }
+
+    /// Notes the model that made the vectors.
+    pub fn set_model(&mut self, encoder: &dyn Encoder) -> anyhow::Result<()> {
+        let model = serde_json::to_vec(&StoredModel::of(encoder))?;
+        self.extras.sections.push((MODEL_SECTION.to_owned(), model));
+        Ok(())
+    }
+
+    /// Writes the index to `path`.
+    pub fn finish(mut self, path: &Path, quiet: bool) -> anyhow::Result<BuildReport> {
+        let progress = Progress::new("indexed", "documents", Some(u64::from(self.builder.num_docs())), quiet);
+        if !self.vocabulary.is_empty() {
+            self.extras.vocabulary = Some(self.vocabulary);
+        }
+        progress.add(self.ids.len());
+        self.extras.external_ids = Some(self.ids);
+        let report = self.builder.finish(&self.extras, path)?;
+        progress.finish();
+        Ok(report)
+    }
+}

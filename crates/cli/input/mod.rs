@@ -1,0 +1,75 @@
+//! Input files: JSON lines of texts or vectors, CSR matrices; plain, gzip or zstd, or stdin.
+
+mod broken;
+mod csr;
+mod record;
+
+pub use broken::Broken;
+pub use csr::CsrFile;
+pub use record::{Body, Record, RecordError, Records};
+
+use anyhow::Context;
+use std::fs::File;
+use std::io::{self, BufRead, BufReader, Read};
+use std::path::Path;
+use tamis_eval::BeirCollection;
+
+/// Opens `path` (`-` is stdin), unpacking gzip and zstd, which are told by their first bytes.
+pub fn open(path: &Path) -> anyhow::Result<Box<dyn BufRead>> {
+    let raw: Box<dyn Read> = if path == Path::new("-") {
+        Box::new(io::stdin())
+    } else {
+        let file = File::open(path).with_context(|| format!("cannot open {}", path.display()))?;
+        if file.metadata()?.is_dir() {
+            let message = format!("{} is a folder, a file is needed here", path.display());
+            return Err(crate::exit::failure(crate::exit::Exit::Usage, message));
+        }
+        Box::new(file)
+    };
+    let mut raw = BufReader::with_capacity(1 << 16, raw);
+    let start = raw
+        .fill_buf()
+        .with_context(|| format!("cannot read {}", path.display()))?;
+    Ok(match start {
+        [0x1f, 0x8b, ..] => Box::new(BufReader::new(flate2::bufread::MultiGzDecoder::new(raw))),
+        [0x28, 0xb5, 0x2f, 0xfd, ..] => Box::new(BufReader::new(zstd::Decoder::with_buffer(raw)?)),
+        _ => Box::new(raw),
+    })
+}
+
+/// The documents of `path`: JSON lines, or the corpus of a BEIR folder or archive.
+pub fn documents(path: &Path) -> anyhow::Result<Box<dyn Iterator<Item = Result<Record, RecordError>>>> {
+    if !is_collection(path) {
+        return Ok(Box::new(Records::open(path)?));
+    }
+    let documents = BeirCollection::open(path)?.documents()?;
+    Ok(Box::new(
+        documents.map(|document| document.map(Record::from).map_err(RecordError::from)),
+    ))
+}
+
+/// Whether `path` is a folder or an archive, hence a BEIR collection.
+fn is_collection(path: &Path) -> bool {
+    let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+    path.is_dir()
+        || [".tar", ".tar.zst", ".tar.gz", ".tgz", ".zip"]
+            .iter()
+            .any(|end| name.ends_with(end))
+}
+
+/// Hands `records` to `each`, at most `size` at a time.
+pub fn in_batches(
+    records: impl Iterator<Item = Result<Record, RecordError>>,
+    broken: &mut Broken,
+    size: usize,
+    mut each: impl FnMut(Vec<Record>) -> anyhow::Result<()>,
+) -> anyhow::Result<()> {
+    let mut batch = Vec::with_capacity(size);
+    for record in records {
+        batch.extend(broken.filter(record)?);
+        if batch.len() == size {
+            each(std::mem::replace(&mut batch, Vec::with_capacity(size)))?;
+        }
+    }
+    if batch.is_empty() { Ok(()) } else { each(batch) }
+}

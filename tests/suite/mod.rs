@@ -1,0 +1,7 @@
+//! One flow a file.
+
+mod demo;
+mod offline;
+mod service;
+mod support;
+mod tidy;

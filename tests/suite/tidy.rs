@@ -1,0 +1,269 @@
+//! The house rules that a machine can check: floors, file sizes, `unsafe`, citations, links.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// Every crate and the floor it stands on. A crate may only depend on crates of lower floors.
+const FLOORS: [(&str, u32); 9] = [
+    ("tamis-core", 0),
+    ("tamis-kernels", 0),
+    ("tamis-index", 1),
+    ("tamis-eval", 1),
+    ("tamis-query", 2),
+    ("tamis-encoder", 2),
+    ("tamis-engine", 3),
+    ("tamis-server", 4),
+    ("tamis-train", 4),
+];
+
+/// What only one crate may name: the walls that keep later changes local.
+const WALLS: [(&str, &[&str]); 9] = [
+    ("candle-core", &["tamis-encoder"]),
+    ("tokenizers", &["tamis-encoder"]),
+    ("safetensors", &["tamis-encoder"]),
+    ("memmap2", &["tamis-index"]),
+    ("tantivy", &["tamis-engine"]),
+    ("actix-web", &["tamis-server"]),
+    ("clap", &["tamis"]),
+    ("anyhow", &["tamis"]),
+    ("indicatif", &["tamis"]),
+];
+
+/// Where `unsafe` is allowed, as path prefixes.
+const UNSAFE_ALLOWED: [&str; 2] = ["crates/tamis-kernels/src/", "crates/tamis-index/src/mmap.rs"];
+
+/// Modules that implement something published; each names its source as "(VENUE YEAR".
+const CITED: [&str; 12] = [
+    "crates/tamis-core/src/impact.rs",
+    "crates/tamis-encoder/src/lexical.rs",
+    "crates/tamis-encoder/src/splade.rs",
+    "crates/tamis-encoder/src/unicoil.rs",
+    "crates/tamis-encoder/src/transformer.rs",
+    "crates/tamis-engine/src/bm25.rs",
+    "crates/tamis-engine/src/fusion.rs",
+    "crates/tamis-eval/src/metric.rs",
+    "crates/tamis-index/src/reorder.rs",
+    "crates/tamis-query/src/blockmax.rs",
+    "crates/tamis-query/src/exhaustive.rs",
+    "crates/tamis-train/src/mining.rs",
+];
+
+const MAX_LINES: usize = 600;
+
+fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+/// All files below `dir` with one of `extensions`, as paths relative to the repository, sorted.
+fn files(dir: &str, extensions: &[&str]) -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    let mut open = vec![root().join(dir)];
+    while let Some(dir) = open.pop() {
+        for entry in fs::read_dir(&dir).unwrap_or_else(|error| panic!("{}: {error}", dir.display())) {
+            let path = entry.expect("readable directory").path();
+            let extension = path
+                .extension()
+                .and_then(|extension| extension.to_str())
+                .unwrap_or_default();
+            if path.is_dir() {
+                open.push(path);
+            } else if extensions.contains(&extension) {
+                found.push(path.strip_prefix(root()).expect("below the root").to_owned());
+            }
+        }
+    }
+    found.sort();
+    found
+}
+
+fn read(path: &Path) -> String {
+    fs::read_to_string(root().join(path)).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
+}
+
+fn sources() -> Vec<(PathBuf, String)> {
+    let paths = files("crates", &["rs"]).into_iter().chain(files("tests", &["rs"]));
+    paths.map(|path| (path.clone(), read(&path))).collect()
+}
+
+/// The names under `[dependencies]` of a manifest.
+fn dependencies(manifest: &str) -> Vec<String> {
+    let start = manifest
+        .find("\n[dependencies]")
+        .map(|at| at + "\n[dependencies]".len());
+    let section = start.map_or("", |start| &manifest[start..]);
+    let section = section.split("\n[").next().unwrap_or_default();
+    let lines = section
+        .lines()
+        .map(str::trim)
+        .filter(|line| !line.is_empty() && !line.starts_with('#'));
+    lines
+        .map(|line| line.split(['.', ' ', '=']).next().unwrap_or_default().to_owned())
+        .collect()
+}
+
+fn manifests() -> BTreeMap<String, String> {
+    let mut all = BTreeMap::from([("tamis".to_owned(), read(Path::new("Cargo.toml")))]);
+    for path in files("crates", &["toml"]) {
+        let name = path
+            .parent()
+            .and_then(Path::file_name)
+            .and_then(|name| name.to_str())
+            .expect("crates/NAME/Cargo.toml");
+        all.insert(name.to_owned(), read(&path));
+    }
+    all
+}
+
+#[test]
+fn dependencies_only_go_down() {
+    let floors = BTreeMap::from(FLOORS);
+    let manifests = manifests();
+    assert_eq!(
+        manifests.len(),
+        FLOORS.len() + 1,
+        "every crate has a floor: {:?}",
+        manifests.keys()
+    );
+    for (name, manifest) in &manifests {
+        let floor = if name == "tamis" { 5 } else { floors[name.as_str()] };
+        for dependency in dependencies(manifest) {
+            let below = floors.get(dependency.as_str()).copied();
+            assert!(
+                below.is_none_or(|below| below < floor),
+                "{name} (floor {floor}) depends on {dependency}"
+            );
+        }
+    }
+}
+
+#[test]
+fn the_index_knows_no_text_and_the_encoder_no_index() {
+    let manifests = manifests();
+    let forbidden = [
+        ("tamis-encoder", "tamis-index"),
+        ("tamis-eval", "tamis-engine"),
+        ("tamis-eval", "tamis-index"),
+    ];
+    for (name, other) in forbidden {
+        assert!(
+            !dependencies(&manifests[name]).contains(&other.to_owned()),
+            "{name} depends on {other}"
+        );
+    }
+    for (library, owners) in WALLS {
+        for (name, manifest) in &manifests {
+            let uses = dependencies(manifest).contains(&library.to_owned());
+            assert!(
+                !uses || owners.contains(&name.as_str()),
+                "{name} depends on {library}, which belongs to {owners:?}"
+            );
+        }
+    }
+}
+
+#[test]
+fn no_file_outgrows_its_noun() {
+    for (path, text) in sources() {
+        let lines = text.lines().count();
+        assert!(
+            lines <= MAX_LINES,
+            "{} has {lines} lines: look for the second noun",
+            path.display()
+        );
+    }
+}
+
+#[test]
+fn every_module_says_what_it_is() {
+    for (path, text) in sources() {
+        assert!(
+            text.starts_with("//!"),
+            "{} does not begin with a module comment",
+            path.display()
+        );
+    }
+}
+
+#[test]
+fn unsafe_stays_where_it_is_allowed_and_says_why_it_is_sound() {
+    for (path, text) in sources() {
+        let lines: Vec<&str> = text.lines().collect();
+        for (number, line) in lines.iter().enumerate() {
+            let code = line.split("//").next().unwrap_or_default();
+            if !(code.contains("unsafe {") || code.contains("unsafe fn") || code.contains("unsafe impl"))
+                || code.contains('"')
+            {
+                continue;
+            }
+            let place = format!("{}:{}", path.display(), number + 1);
+            let allowed = UNSAFE_ALLOWED
+                .iter()
+                .any(|prefix| path.starts_with(prefix.trim_end_matches('/')));
+            assert!(allowed, "{place}: unsafe belongs in {UNSAFE_ALLOWED:?}");
+            let before = lines[number.saturating_sub(6)..number].iter();
+            let reasoned = before
+                .chain([line])
+                .any(|line| line.contains("SAFETY:") || line.contains("# Safety"));
+            assert!(reasoned, "{place}: no SAFETY note");
+        }
+    }
+}
+
+#[test]
+fn algorithms_name_their_source() {
+    for path in CITED {
+        let text = read(Path::new(path));
+        let cited = text.match_indices('(').any(|(at, _)| {
+            let inside: String = text[at + 1..]
+                .chars()
+                .take_while(|&next| next != ')')
+                .take(60)
+                .collect();
+            let year = inside
+                .split([' ', ',', ';'])
+                .any(|word| word.len() == 4 && (word.starts_with("19") || word.starts_with("20")));
+            year && inside.starts_with(|first: char| first.is_ascii_uppercase())
+        });
+        assert!(cited, "{path} names no paper as (VENUE YEAR)");
+    }
+}
+
+#[test]
+fn nothing_is_left_unfinished() {
+    let marks = ["todo", "unimplemented", "dbg"].map(|name| format!("{name}!("));
+    let ignore = ["#[", "ignore"].concat();
+    for (path, text) in sources() {
+        for mark in marks.iter().chain([&ignore]) {
+            assert!(!text.contains(mark.as_str()), "{} contains {mark}", path.display());
+        }
+    }
+}
+
+#[test]
+fn links_between_pages_lead_somewhere() {
+    let mut pages = vec![
+        PathBuf::from("README.md"),
+        PathBuf::from("ARCHITECTURE.md"),
+        PathBuf::from("CHANGELOG.md"),
+    ];
+    for dir in ["index", "models", "tests", "benches", "crates"] {
+        pages.extend(files(dir, &["md"]));
+    }
+    for page in pages {
+        let text = read(&page);
+        let folder = root().join(page.parent().unwrap_or(Path::new("")));
+        for (at, _) in text.match_indices("](") {
+            let target: String = text[at + 2..]
+                .chars()
+                .take_while(|&next| next != ')' && next != '#')
+                .collect();
+            let local = !target.is_empty() && !target.contains("://");
+            assert!(
+                !local || folder.join(&target).exists(),
+                "{}: no {target}",
+                page.display()
+            );
+        }
+    }
+}
