@@ -25,3 +25,4 @@ pub use lines::{Line, LineReader, MAX_LINE_BYTES};
 pub use metric::{Metric, UnknownMetric};
 pub use qrels::Qrels;
 pub use run::{Run, ScoredDocument};
+pub use text_file::write as write_text_file;

@@ -68,8 +68,12 @@ fn first_bytes(input: &mut impl Read) -> io::Result<Vec<u8>> {
     Ok(start)
 }
 
-/// Creates a file, has `content` write it, and finishes the compression that its name asks for (`.gz`, `.zst`).
-pub(crate) fn write(path: &Path, content: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> io::Result<()> {
+/// Creates or replaces a file, has `content` write it, compresses where its name ends in `.gz` or `.zst`, and
+/// flushes it to the device.
+///
+/// # Errors
+/// What the system or `content` says; the file then holds what was written so far.
+pub fn write(path: &Path, content: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> io::Result<()> {
     let mut file = BufWriter::with_capacity(BUFFER_BYTES, File::create(path)?);
     match Compression::of_name(path) {
         Compression::Plain => content(&mut file)?,

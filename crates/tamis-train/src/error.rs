@@ -1,0 +1,90 @@
+//! What can go wrong between a file of pairs and a file of examples.
+
+use std::io;
+use std::path::PathBuf;
+
+use tamis_eval::Place;
+
+/// Any failure of this crate. Every message names the place and, where there is one, the remedy.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// A file of pairs could not be read, or a line of it is no text.
+    #[error(transparent)]
+    Read(#[from] tamis_eval::Error),
+    /// A line is not the JSON object it should be.
+    #[error("{place}: expected an object with \"text\" and \"query\" or \"title\", but {problem}")]
+    Json {
+        /// Where.
+        place: Place,
+        /// What the JSON reader found.
+        problem: String,
+    },
+    /// A pair lacks a side: a field is empty or holds white space only.
+    #[error("{place}: the field {field:?} is empty; a pair needs a query and a text")]
+    EmptyField {
+        /// Where.
+        place: Place,
+        /// The field.
+        field: &'static str,
+    },
+    /// More pairs than 32-bit ordinals can count.
+    #[error("more than {limit} pairs; mine the files one by one")]
+    TooManyPairs {
+        /// The limit.
+        limit: u32,
+    },
+    /// An option of the mining is out of range.
+    #[error("mining option {option} is {value}, but must be {allowed}")]
+    BadOption {
+        /// The option.
+        option: &'static str,
+        /// What it is.
+        value: String,
+        /// What it may be.
+        allowed: &'static str,
+    },
+    /// The encoder failed.
+    #[error(transparent)]
+    Encode(#[from] tamis_encoder::Error),
+    /// An encoder gave fewer or more vectors than it got texts.
+    #[error("the encoder {encoder} gave {found} vectors for {expected} texts")]
+    EncodedCount {
+        /// The encoder's name.
+        encoder: String,
+        /// The texts.
+        expected: usize,
+        /// The vectors.
+        found: usize,
+    },
+    /// An encoder gave a weight that no vector holds.
+    #[error("the encoder {encoder} gave a vector that is none: {source}")]
+    Vector {
+        /// The encoder's name.
+        encoder: String,
+        /// What is wrong with it.
+        source: tamis_core::VectorError,
+    },
+    /// The passages have more distinct terms than fit.
+    #[error(transparent)]
+    Vocabulary(#[from] tamis_core::VocabularyError),
+    /// The index over the passages could not be built.
+    #[error(transparent)]
+    Index(#[from] tamis_index::Error),
+    /// A query could not be searched.
+    #[error("query {query:?}: {source}")]
+    Search {
+        /// The query.
+        query: String,
+        /// Why not.
+        source: tamis_query::Error,
+    },
+    /// The examples could not be written.
+    #[error("cannot write {}: {source}", path.display())]
+    Write {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+}
