@@ -1,5 +1,6 @@
 //! An impact index over the passages of a training set, and queries put to it.
 
+use std::borrow::Cow;
 use std::path::Path;
 
 use rayon::prelude::*;
@@ -27,7 +28,7 @@ pub(crate) struct PassageIndex<'a> {
 impl<'a> PassageIndex<'a> {
     /// Encodes on all threads of the current pool; the index is the same for any number of them.
     pub(crate) fn build(
-        passages: &[Passage],
+        passages: &'a [Passage],
         with_titles: bool,
         encoder: &'a dyn Encoder,
         spill_dir: &Path,
@@ -43,11 +44,8 @@ impl<'a> PassageIndex<'a> {
             let encoded: Vec<Vec<SparseEncoding>> = wave
                 .par_chunks(BATCH_TEXTS)
                 .map(|batch| {
-                    let title = |passage: &'_ Passage| with_titles.then_some(passage.title.clone());
-                    let texts: Vec<_> = batch
-                        .iter()
-                        .map(|one| joined(title(one).as_deref(), &one.text).into_owned())
-                        .collect();
+                    let title = |passage: &'a Passage| with_titles.then_some(passage.title.as_str());
+                    let texts: Vec<Cow<'_, str>> = batch.iter().map(|one| joined(title(one), &one.text)).collect();
                     encode(encoder, InputKind::Document, &texts)
                 })
                 .collect::<Result<_, _>>()?;

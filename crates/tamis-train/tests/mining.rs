@@ -92,7 +92,7 @@ fn crowded_set() -> TrainingSet {
         };
         (0..count).map(word).collect()
     };
-    let rows: Vec<(String, String)> = (0..400).map(|row| (words(1 + row % 3), words(2 + row % 5))).collect();
+    let rows: Vec<(String, String)> = (0..400).map(|row| (words(1 + row % 3), words(1 + row % 5))).collect();
     let rows: Vec<(&str, &str, &str)> = rows
         .iter()
         .map(|(query, text)| (query.as_str(), "", text.as_str()))
@@ -117,31 +117,48 @@ fn everything() -> MiningOptions {
     }
 }
 
-/// Scores of all passages for a query, from the encoder's own weights, without index or search.
-fn naive_scores(set: &TrainingSet, query: &str) -> Vec<f64> {
-    let encoder = lexical();
-    assert_eq!(encoder.query_weighting(), QueryWeighting::TimesIndexIdf);
-    let texts: Vec<_> = set
-        .passages()
-        .iter()
-        .map(|passage| joined(Some(&passage.title), &passage.text))
-        .collect();
-    let texts: Vec<&str> = texts.iter().map(AsRef::as_ref).collect();
-    let documents = encoder.encode(InputKind::Document, &texts).expect("encodable");
-    let documents: Vec<BTreeMap<String, f32>> = documents
-        .into_iter()
-        .map(|one| one.tokens.into_iter().collect())
-        .collect();
-    let query = encoder.encode(InputKind::Query, &[query]).expect("encodable").remove(0);
-    let df = |token: &str| documents.iter().filter(|document| document.contains_key(token)).count() as u64;
-    let weight = |document: &BTreeMap<String, f32>, token: &str| f64::from(document.get(token).copied().unwrap_or(0.0));
-    let score = |document: &BTreeMap<String, f32>| -> f64 {
-        let product = |(token, own): &(String, f32)| {
-            f64::from(own * idf(documents.len() as u64, df(token))) * weight(document, token)
+/// Scores passages from the encoder's own weights, without index or search.
+struct Naive {
+    documents: Vec<BTreeMap<String, f32>>,
+    df: BTreeMap<String, u64>,
+}
+
+impl Naive {
+    fn new(set: &TrainingSet) -> Self {
+        assert_eq!(lexical().query_weighting(), QueryWeighting::TimesIndexIdf);
+        let texts: Vec<_> = set
+            .passages()
+            .iter()
+            .map(|passage| joined(Some(&passage.title), &passage.text))
+            .collect();
+        let texts: Vec<&str> = texts.iter().map(AsRef::as_ref).collect();
+        let documents = lexical().encode(InputKind::Document, &texts).expect("encodable");
+        let documents: Vec<BTreeMap<String, f32>> = documents
+            .into_iter()
+            .map(|one| one.tokens.into_iter().collect())
+            .collect();
+        let mut df = BTreeMap::new();
+        for token in documents.iter().flat_map(BTreeMap::keys) {
+            *df.entry(token.clone()).or_insert(0) += 1;
+        }
+        Self { documents, df }
+    }
+
+    /// The score of every passage for a query.
+    fn scores(&self, query: &str) -> Vec<f64> {
+        let query = lexical()
+            .encode(InputKind::Query, &[query])
+            .expect("encodable")
+            .remove(0);
+        let num_docs = self.documents.len() as u64;
+        let product = |document: &BTreeMap<String, f32>, (token, own): &(String, f32)| {
+            document
+                .get(token)
+                .map_or(0.0, |weight| f64::from(own * idf(num_docs, self.df[token]) * weight))
         };
-        query.tokens.iter().map(product).sum()
-    };
-    documents.iter().map(score).collect()
+        let score = |document| query.tokens.iter().map(|term| product(document, term)).sum();
+        self.documents.iter().map(score).collect()
+    }
 }
 
 /// Every negative must be a passage that no pair gives for the same query, by text.
@@ -165,9 +182,9 @@ fn all_candidates_come_in_order_with_the_scores_of_the_encoder() {
         let Mined { examples, report } = mined(&set, &everything());
         assert_eq!(examples.len(), set.pairs().len());
         assert_eq!(report.set, set.counts());
-        let mut num_negatives = 0;
+        let (judge, mut num_negatives) = (Naive::new(&set), 0);
         for (pair, example) in set.pairs().iter().zip(&examples) {
-            let naive = naive_scores(&set, &pair.query);
+            let naive = judge.scores(&pair.query);
             // Quantised weights: half a step of 1.9/255 for each of a few terms of weight below 7.
             let close = |found: f64, passage: u32| assert!((found - naive[passage as usize]).abs() < 0.1);
             close(example.positive_score, pair.positive);
