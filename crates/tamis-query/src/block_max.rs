@@ -30,7 +30,7 @@ pub(crate) fn score_window(pass: &mut Pass<'_>, window: Window, parts: &[Part<'_
     let exhaustive_cost = cost::exhaustive(window, parts);
     let block_cost = cost::block(window, parts);
     let mut batch_len = first_batch(pass);
-    let is_hopeless = !pass.is_settled && batch_len as f64 * block_cost > exhaustive_cost / 2.0;
+    let is_hopeless = least_survivors(pass, window) * block_cost > exhaustive_cost;
     if may_switch && (is_hopeless || exhaustive::is_nearly_empty(window, parts)) {
         return exhaustive::score_window(pass, window, parts);
     }
@@ -57,6 +57,12 @@ pub(crate) fn score_window(pass: &mut Pass<'_>, window: Window, parts: &[Part<'_
         pass.stats.windows_pruned += 1;
         pass.stats.blocks_skipped += num_blocks - num_scored;
     }
+}
+
+/// Blocks that survive even when hits are spread evenly and bounds are tight: one for each hit.
+fn least_survivors(pass: &Pass<'_>, window: Window) -> f64 {
+    let share = window.len as f64 / f64::from(pass.index.num_docs());
+    pass.space.top.k() as f64 * share
 }
 
 /// How many blocks to score before looking at the threshold again.

@@ -7,7 +7,7 @@ use crate::window::{Part, Window};
 use tamis_index::{Blocks, Postings};
 
 /// Adding one posting of a list to a sum.
-const POSTING: f64 = 0.85;
+const POSTING: f64 = 0.8;
 
 /// Adding one byte of a column.
 const COLUMN_BYTE: f64 = 0.05;
@@ -19,7 +19,7 @@ const SCANNED_SUM: f64 = 0.06;
 const PART: f64 = 15.0;
 
 /// Finding and adding the postings of one term in one block.
-const RUN: f64 = 18.0;
+const RUN: f64 = 30.0;
 
 /// Adding one block of a column.
 const COLUMN_RUN: f64 = 8.0;
@@ -52,7 +52,7 @@ pub(crate) fn block(window: Window, parts: &[Part<'_>]) -> f64 {
             (Postings::Dense { .. }, _) => COLUMN_RUN,
             (Postings::List { .. }, Blocks::Dense { .. }) => RUN,
             (Postings::List { .. }, Blocks::Sparse { blocks, .. }) => RUN * blocks.len() as f64 / num_blocks,
-            (Postings::List { ids, .. }, Blocks::None) => RUN * (ids.len() as f64 / num_blocks).min(1.0),
+            (Postings::List { .. }, Blocks::None) => 0.0,
         })
         .sum();
     runs + BLOCK

@@ -6,12 +6,20 @@
 //! for sums that reach the threshold a tile at a time while it is in the first-level cache.
 
 use crate::blocks::{BLOCK_BITS, BLOCK_POSITIONS, bits};
+use crate::filter::Filter;
 use crate::scratch::Space;
 use crate::window::{Part, Pass, Window, add_columns};
+use std::ops::Range;
 use tamis_index::{Blocks, Postings};
 
 /// Positions that are finished together: as many blocks as a word has bits; their sums take 16 KiB.
 const TILE_POSITIONS: usize = 64 * BLOCK_POSITIONS;
+
+/// From this `k` on, a first window is sampled for a better threshold.
+const MIN_SAMPLED_K: usize = 50;
+
+/// One position of this many is sampled.
+const SAMPLE_STRIDE: usize = 32;
 
 /// A window with fewer postings than one for this many documents is scanned only where it was touched.
 const SPARSE_WINDOW: usize = 16;
@@ -46,29 +54,74 @@ pub(crate) fn add_lists<'p, 'a: 'p>(pass: &mut Pass<'_>, parts: impl Iterator<It
 /// Adds the columns among `parts` to sums that hold the lists already, and takes the hits of all blocks
 /// but those that are done.
 pub(crate) fn finish_window(pass: &mut Pass<'_>, window: Window, parts: &[Part<'_>]) {
-    pass.stats.windows_exhaustive += 1;
-    pass.stats.documents_scored += window.len as u64;
-    pass.is_settled = true;
     let len = window.len.next_multiple_of(BLOCK_POSITIONS);
     let num_columns = parts.iter().filter(|part| part.is_dense()).count();
     pass.stats.postings += (num_columns * len) as u64;
-    let mask = pass.filter.mask(window.first, window.len);
-    for start in (0..len).step_by(TILE_POSITIONS) {
-        let end = (start + TILE_POSITIONS).min(len);
-        let threshold = pass.threshold();
-        let Space { sums, done, found, .. } = &mut *pass.space;
-        let sums = &mut sums[start..end];
-        let columns = parts.iter().filter_map(|part| part.column(start, end));
-        add_columns(pass.kernels, sums, columns);
-        for block in bits(done.word(start / TILE_POSITIONS)) {
-            sums[block * BLOCK_POSITIONS..][..BLOCK_POSITIONS].fill(0);
+    pass.stats.windows_exhaustive += 1;
+    pass.stats.documents_scored += window.len as u64;
+    let k = pass.space.top.k();
+    let tiles = || {
+        (0..len)
+            .step_by(TILE_POSITIONS)
+            .map(|start| start..(start + TILE_POSITIONS).min(len))
+    };
+    if !pass.is_settled && k >= MIN_SAMPLED_K && k <= len / SAMPLE_STRIDE {
+        pass.space.sample.clear();
+        for tile in tiles() {
+            complete_tile(pass, window, parts, tile.clone());
+            let Space { sums, sample, .. } = &mut *pass.space;
+            sample.extend(sums[tile].iter().step_by(SAMPLE_STRIDE));
         }
-        if let Some(mask) = mask {
-            pass.kernels.keep_masked(sums, &mask[start / BLOCK_POSITIONS..]);
+        raise_floor(pass, len);
+        for tile in tiles() {
+            drain_tile(pass, window, tile);
         }
-        let base = u32::try_from(start).expect("a window has at most 2^16 positions");
-        pass.kernels.drain_at_least(sums, threshold, base, found);
-        pass.offer_found(window);
+    } else {
+        for tile in tiles() {
+            complete_tile(pass, window, parts, tile.clone());
+            drain_tile(pass, window, tile);
+        }
+    }
+    pass.is_settled = true;
+}
+
+/// Adds the columns to a tile, and removes what is done or not allowed.
+fn complete_tile(pass: &mut Pass<'_>, window: Window, parts: &[Part<'_>], tile: Range<usize>) {
+    let Space { sums, done, .. } = &mut *pass.space;
+    let sums = &mut sums[tile.clone()];
+    let columns = parts.iter().filter_map(|part| part.column(tile.start, tile.end));
+    add_columns(pass.kernels, sums, columns);
+    for block in bits(done.word(tile.start / TILE_POSITIONS)) {
+        sums[block * BLOCK_POSITIONS..][..BLOCK_POSITIONS].fill(0);
+    }
+    if let Some(mask) = pass.filter.mask(window.first, window.len) {
+        pass.kernels.keep_masked(sums, &mask[tile.start / BLOCK_POSITIONS..]);
+    }
+}
+
+/// Offers what reaches the threshold in a tile, and clears it.
+fn drain_tile(pass: &mut Pass<'_>, window: Window, tile: Range<usize>) {
+    let threshold = pass.threshold();
+    let base = u32::try_from(tile.start).expect("a window has at most 2^16 positions");
+    let Space { sums, found, .. } = &mut *pass.space;
+    pass.kernels.drain_at_least(&mut sums[tile], threshold, base, found);
+    pass.offer_found(window);
+}
+
+/// Guesses from the sample a score that somewhat more than `k` documents reach, and makes it the floor
+/// when a count proves it. Without it a large `k` lets most documents in at first, only to drop them.
+fn raise_floor(pass: &mut Pass<'_>, len: usize) {
+    let k = pass.space.top.k();
+    let Space { sums, sample, .. } = &mut *pass.space;
+    let expected = k / SAMPLE_STRIDE;
+    // Two and a half standard deviations more than expected.
+    let rank = expected + 5 * (expected + 1).isqrt() / 2;
+    if rank >= sample.len() || matches!(pass.filter, Filter::Check(_)) {
+        return;
+    }
+    let (_, &mut guess, _) = sample.select_nth_unstable_by(rank, |a, b| b.cmp(a));
+    if guess > pass.floor && pass.kernels.count_at_least(&sums[..len], guess) >= k {
+        pass.floor = guess;
     }
 }
 

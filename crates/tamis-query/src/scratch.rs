@@ -44,6 +44,8 @@ pub(crate) struct Space {
     /// What the lists have in those blocks.
     pub(crate) runs: Vec<Run>,
     pub(crate) found: Vec<Found>,
+    /// Sums of some positions of a window.
+    pub(crate) sample: Vec<u32>,
     /// Blocks of the window that were scored already; empty between windows.
     pub(crate) done: BlockSet,
     /// The blocks of the batch; empty between batches.
@@ -72,6 +74,7 @@ impl Scratch {
                 batch: Vec::new(),
                 runs: Vec::new(),
                 found: Vec::new(),
+                sample: Vec::new(),
                 done: BlockSet::default(),
                 members: BlockSet::default(),
                 touched: BlockSet::default(),

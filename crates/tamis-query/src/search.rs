@@ -129,6 +129,7 @@ fn search_windows(
         space,
         stats: SearchStats::default(),
         is_settled: false,
+        floor: 0,
     };
     let mut window_parts: Vec<Part<'_>> = recycle(std::mem::take(parts));
     for &Found {

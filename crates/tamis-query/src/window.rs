@@ -91,6 +91,8 @@ pub(crate) struct Pass<'a> {
     pub(crate) stats: SearchStats,
     /// Whether documents were scored already, so that the threshold says something.
     pub(crate) is_settled: bool,
+    /// A score that `k` documents are known to reach, though they were not offered yet.
+    pub(crate) floor: u32,
 }
 
 /// Where a window lies.
@@ -116,7 +118,7 @@ impl Window {
 impl Pass<'_> {
     /// The lowest score that may still enter.
     pub(crate) fn threshold(&self) -> u32 {
-        self.space.top.threshold().get()
+        self.space.top.threshold().get().max(self.floor)
     }
 
     /// Offers what was found in `window` to the result.
