@@ -12,8 +12,24 @@ pub struct TopK {
     capacity: usize,
     floor: Score,
     /// The k-th best hit of those compacted so far; `None` while fewer than k are known.
-    worst: Option<Hit>,
-    hits: Vec<Hit>,
+    worst: Option<Key>,
+    hits: Vec<Key>,
+}
+
+/// A hit as one integer in the order of [`Hit`], which sorts in half the time: the complement of the
+/// score above the document.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Key(u64);
+
+impl Key {
+    const fn new(hit: Hit) -> Self {
+        Self(((!hit.score.get()) as u64) << 32 | hit.doc.get() as u64)
+    }
+
+    #[expect(clippy::cast_possible_truncation, reason = "the two halves of the integer")]
+    const fn hit(self) -> Hit {
+        Hit::new(Score::new(!((self.0 >> 32) as u32)), DocId::new(self.0 as u32))
+    }
 }
 
 /// Room beyond `k` before the buffer is cut back; keeps tiny `k` from selecting at every push.
@@ -58,7 +74,7 @@ impl TopK {
     pub fn threshold(&self) -> Score {
         match self.worst {
             _ if self.k == 0 => Score::new(u32::MAX),
-            Some(worst) => worst.score.max(self.floor),
+            Some(worst) => worst.hit().score.max(self.floor),
             None => self.floor,
         }
     }
@@ -66,7 +82,7 @@ impl TopK {
     /// Whether a hit would enter, as far as is known; never `false` for one that belongs in the result.
     #[must_use]
     pub fn would_enter(&self, score: Score, doc: DocId) -> bool {
-        self.k > 0 && score >= self.floor && self.worst.is_none_or(|worst| Hit::new(score, doc) < worst)
+        self.k > 0 && score >= self.floor && self.worst.is_none_or(|worst| Key::new(Hit::new(score, doc)) < worst)
     }
 
     /// Offers a hit.
@@ -74,7 +90,7 @@ impl TopK {
         if !self.would_enter(hit.score, hit.doc) {
             return;
         }
-        self.hits.push(hit);
+        self.hits.push(Key::new(hit));
         if self.hits.len() >= self.capacity {
             self.compact();
         }
@@ -95,7 +111,7 @@ impl TopK {
         self.compact();
         self.hits.sort_unstable();
         self.worst = None;
-        self.hits.drain(..)
+        self.hits.drain(..).map(Key::hit)
     }
 }
 
@@ -130,6 +146,21 @@ mod tests {
             }
             let got: Vec<Hit> = top.drain_sorted().collect();
             prop_assert_eq!(got, best(hits, k));
+        }
+    }
+
+    #[test]
+    fn keys_keep_the_order_of_hits() {
+        let numbers = [0, 1, 7, u32::MAX - 1, u32::MAX];
+        let hits: Vec<Hit> = numbers
+            .iter()
+            .flat_map(|&score| numbers.map(|doc| Hit::new(Score::new(score), DocId::new(doc))))
+            .collect();
+        for &a in &hits {
+            assert_eq!(Key::new(a).hit(), a);
+            for &b in &hits {
+                assert_eq!(Key::new(a).cmp(&Key::new(b)), a.cmp(&b), "{a:?} {b:?}");
+            }
         }
     }
 
