@@ -5,7 +5,7 @@ mod encode;
 mod eval;
 mod index;
 mod inspect;
-//mine
+mod mine;
 mod run;
 mod search;
 mod serve;
@@ -32,6 +32,8 @@ pub enum Command {
     Eval(eval::Args),
     /// Show what is in an index, a collection or a model
     Inspect(inspect::Args),
+    /// Mine hard negatives for training pairs with our own search
+    Mine(mine::Args),
 }
 
 impl Command {
@@ -46,6 +48,7 @@ impl Command {
             Self::Serve(args) => serve::run(&args),
             Self::Eval(args) => eval::run(&args),
             Self::Inspect(args) => inspect::run(&args),
+            Self::Mine(args) => mine::run(&args),
         }
     }
 }
