@@ -4,9 +4,10 @@
 
 const PAGE_SIZE = 10;
 const TERMS_AT_FIRST = 12;
-const TRIES = ["how do bees find their way home", "what makes bread rise", "first people on the moon"];
+// Questions that the collection of `tamis demo` answers; other collections get none.
+const TRIES = { demo: ["why do onions make your eyes water", "how do bees tell each other where the food is", "why is Mars red"] };
 const NAMES = { sparse: "Sparse", bm25: "BM25", fused: "Fused" };
-const FILTER_EXAMPLES = { keyword: 'NAME = "value"', integer: "NAME >= 10", float: "NAME < 0.5", bool: "NAME = true", date: "NAME >= 2024-01-01" };
+const FILTER_EXAMPLES = { keyword: 'NAME = "value"', integer: "NAME >= 2000", float: "NAME < 0.5", bool: "NAME = true", date: "NAME >= 2024-01-01" };
 
 const $ = (id) => document.getElementById(id);
 const form = $("form"), box = $("q"), filter = $("filter"), picker = $("collection");
@@ -28,7 +29,7 @@ function el(name, attributes, ...children) {
 }
 
 const count = (number) => Number(number).toLocaleString("en");
-const weight = (number) => (Math.abs(number) >= 100 ? number.toFixed(1) : Math.abs(number) >= 1 ? number.toFixed(2) : Number(number).toPrecision(3).replace(/\.?0+$/, ""));
+const weight = (number) => (Math.abs(number) >= 100 ? number.toFixed(1) : Math.abs(number) >= 0.1 ? number.toFixed(2) : number.toPrecision(2));
 const percent = (share) => (share >= 0.0995 ? (100 * share).toFixed(0) : (100 * share).toFixed(1)) + " %";
 const millis = (number) => (number >= 100 ? number.toFixed(0) : number >= 1 ? number.toFixed(1) : number.toFixed(2));
 
@@ -143,13 +144,16 @@ function pages(offset, maybeMore) {
 /* ---- the query's terms ---- */
 
 function showLens(terms) {
-  lens.append(el("h2", {}, "How the query was read"),
-    el("p", { class: "legend" }, el("span", {}, "typed"), terms.some((term) => !term.typed) ? el("span", { class: "added" }, "added by the model") : null));
+  const legend = el("p", { class: "legend" }, el("span", {}, "typed"), terms.some((term) => !term.typed) ? el("span", { class: "added" }, "added by the model") : null);
+  const inside = el("details", {}, el("summary", {}, el("h2", {}, "How the query was read"), legend));
   const rankings = [...new Set(terms.map((term) => term.source))];
   for (const ranking of rankings) {
-    if (rankings.length > 1) lens.append(el("h3", {}, NAMES[ranking]));
-    lens.append(...termBars(terms.filter((term) => term.source === ranking)));
+    if (rankings.length > 1) inside.append(el("h3", {}, NAMES[ranking]));
+    inside.append(...termBars(terms.filter((term) => term.source === ranking)));
   }
+  // Beside the hits it is open; above them, on a narrow screen, it would push them out of sight.
+  inside.open = matchMedia("(min-width: 900px)").matches;
+  lens.append(inside);
   lens.hidden = false;
   columns.classList.add("split");
 }
@@ -178,7 +182,7 @@ function hitCard(hit) {
   const card = el("li", { class: "hit", tabindex: "-1" });
   card.append(el("div", { class: "head" },
     el("span", { class: "rank", "aria-hidden": "true" }, String(hit.rank)),
-    el("h3", {}, hit.title || hit.id),
+    el("h2", {}, hit.title || hit.id),
     el("span", { class: "score", title: "Score" }, weight(hit.score))));
   if (hit.snippet && hit.snippet.field !== "title") {
     const pieces = hit.snippet.pieces.map((piece) => (piece.match ? el("mark", { class: piece.match }, piece.text) : piece.text));
@@ -211,7 +215,7 @@ function contributions(unsorted, ranking) {
   const stack = el("div", { class: "stack", "aria-hidden": "true" });
   terms.forEach((term, at) => {
     const slice = el("i", { class: kind(term), width: `${100 * term.share}%`, title: `${term.term} ${percent(term.share)}` });
-    slice.style.opacity = String(Math.max(0.3, 1 - 0.14 * at));
+    slice.style.setProperty("--strength", `${Math.max(30, 100 - 14 * at)}%`);
     stack.append(slice);
   });
   const summary = el("summary", { "aria-label": `Why this score, ${NAMES[ranking]}` }, terms.slice(0, 3).map((term) =>
@@ -235,15 +239,15 @@ function showInvitation() {
   const collection = collections.find((known) => known.name === picker.value);
   if (!collection) return;
   const documents = `${count(collection.documents)} document${collection.documents === 1 ? "" : "s"}`;
-  const calm = el("div", { class: "calm" }, el("h1", {}, `Search ${documents} by meaning, word by word`));
+  const calm = el("div", { class: "calm" }, el("h2", {}, `Search ${documents} and see why each one was found`));
   if (collection.documents === 0) {
     calm.firstChild.textContent = `${collection.name} is empty so far`;
     calm.append(el("p", {}, "Send it some documents, one JSON object a line:"),
       el("pre", {}, `curl -X POST '${location.origin}/v1/collections/${collection.name}/documents/bulk?refresh=true' \\\n  --data-binary @documents.jsonl`));
   } else {
-    calm.append(el("p", {}, "Every hit shows which terms found it and what each one weighs. Ask in your own words:"));
-    const tries = TRIES.map((text) => el("button", { type: "button", on: { click: () => { box.value = text; go(0); } } }, text));
-    calm.append(el("div", { class: "tries" }, tries));
+    calm.append(el("p", {}, "Every hit shows the terms that found it and what each one weighs, in the query and in the document."));
+    const tries = (TRIES[collection.name] || []).map((text) => el("button", { type: "button", on: { click: () => { box.value = text; go(0); } } }, text));
+    if (tries.length) calm.append(el("div", { class: "tries" }, tries));
   }
   results.append(calm);
 }
@@ -252,7 +256,7 @@ function showNoCollections() {
   clear();
   const command = `curl -X POST ${location.origin}/v1/collections \\\n  -d '{"name":"notes","model":"lexical","fields":{"year":"integer"}}'\n\n` +
     `curl -X POST '${location.origin}/v1/collections/notes/documents?refresh=true' \\\n  -d '[{"id":"1","title":"Sieves","text":"A tamis is a fine drum sieve.","year":2024}]'`;
-  results.append(el("div", { class: "calm" }, el("h1", {}, "Nothing to search yet"),
+  results.append(el("div", { class: "calm" }, el("h2", {}, "Nothing to search yet"),
     el("p", {}, "Make a collection and give it a first document:"), el("pre", {}, command),
     el("p", {}, el("button", { class: "plain", type: "button", on: { click: start } }, "Look again"))));
 }
@@ -260,11 +264,11 @@ function showNoCollections() {
 function showNothing(answer, offset) {
   const calm = el("div", { class: "calm" });
   if (offset > 0) {
-    calm.append(el("h1", {}, "No further hits"), el("p", {}, el("button", { class: "plain", type: "button", on: { click: () => go(0) } }, "Back to the first")));
+    calm.append(el("h2", {}, "No further hits"), el("p", {}, el("button", { class: "plain", type: "button", on: { click: () => go(0) } }, "Back to the first")));
   } else {
     const known = answer.query.terms.some((term) => term.df > 0);
     const why = filter.value.trim() ? "No document passes the filter and shares a term with the query." : known ? "No document shares a term with the query." : "None of the query's terms occurs in this collection.";
-    calm.append(el("h1", {}, "No hits"), el("p", {}, why));
+    calm.append(el("h2", {}, "No hits"), el("p", {}, why));
     if (filter.value.trim()) calm.append(el("p", {}, el("button", { class: "plain", type: "button", on: { click: () => { filter.value = ""; go(0); } } }, "Search without the filter")));
   }
   results.append(calm);
@@ -275,7 +279,7 @@ function showError(error) {
   const body = error.body || {};
   const panel = el("div", { class: "failed", role: "alert" }, el("h2", {}, body.code ? body.code.replaceAll("_", " ") : "The service did not answer"), el("p", {}, error.message));
   for (const detail of body.details || []) {
-    if (detail.suggestion) panel.append(el("p", {}, "Did you mean ", el("strong", {}, detail.suggestion), "?"));
+    if (detail.suggestion && !error.message.includes(detail.suggestion)) panel.append(el("p", {}, "Did you mean ", el("strong", {}, detail.suggestion), "?"));
   }
   if (body.code) {
     panel.append(el("p", { class: "small" }, el("a", { href: "/errors#" + encodeURIComponent(body.code) }, "What this means"), body.request_id ? ` · request ${body.request_id}` : ""));

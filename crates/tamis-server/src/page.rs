@@ -87,7 +87,7 @@ fn errors_html() -> String {
          <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\"><title>Errors · Tamis</title>\
          <link rel=\"icon\" type=\"image/svg+xml\" href=\"/page/icon.svg\"><link rel=\"stylesheet\" href=\"/page/tamis.css\">\
          </head><body><header class=\"top\"><a class=\"brand\" href=\"/\">tamis</a></header><main><div class=\"calm\">\
-         <h1>Errors</h1><p>Every failed request answers with one JSON object; its <code>code</code> is one of these.</p></div>\
+         <h2>Errors</h2><p>Every failed request answers with one JSON object; its <code>code</code> is one of these.</p></div>\
          <div class=\"codes\">\n",
     );
     for code in Code::ALL {
