@@ -27,7 +27,7 @@ const OPERATION_MEMBERS: [&str; 4] = ["op", "id", "doc", "vector"];
 /// A line is `{"op":"upsert","id":"7","doc":{"title":"…","text":"…","year":2024},"vector":{"term":1.5}}`,
 /// `{"op":"delete","id":"7"}`, or just a document `{"id":"7","title":"…","text":"…","year":2024}`, which is upserted.
 /// `vector` may be left out. Empty lines are skipped. Memory stays bounded however long the body is.
-#[utoipa::path(post, path = "/v1/collections/{collection}/documents/bulk", tag = "documents",
+#[utoipa::path(post, path = "/v1/collections/{collection}/documents/bulk", operation_id = "bulk_documents", tag = "documents",
     params(("collection" = String, Path, description = "Name of the collection"), WriteQuery),
     request_body(content = String, content_type = "application/x-ndjson", description = "One operation or document a line; no line longer than 16 MiB"),
     responses(
@@ -48,11 +48,13 @@ pub async fn bulk(
     let query: WriteQuery = body::query(&request)?;
     let collection = state.collection(&name)?;
     let mut tally = Tally::new(state.options.max_bulk_items);
-    let read = stream(&state, &collection, &mut payload, &mut tally).await;
-    state.metrics.bulk(tally.accepted, tally.failed);
-    if tally.accepted > 0 {
-        state.wrote(&name);
+    let read = Bulk {
+        state: &state,
+        collection: &collection,
+        name: &name,
     }
+    .stream(&mut payload, &mut tally)
+    .await;
     read.map_err(|failure| tally.interrupted(failure))?;
     if query.refresh {
         let committed = collection.clone();
@@ -63,29 +65,59 @@ pub async fn bulk(
     Ok(HttpResponse::Ok().json(tally.answer(started, query.refresh)))
 }
 
-/// Cuts the body into lines and hands them on in batches.
-async fn stream(
-    state: &Data<State>,
-    collection: &Arc<Collection>,
-    payload: &mut Payload,
-    tally: &mut Tally,
-) -> Result<(), Failure> {
-    let options = &state.options;
-    let mut lines = Lines::new(options.max_line_bytes);
-    let mut batch = Batch::default();
-    while let Some(piece) = body::next_piece(payload, options.body_idle_timeout).await? {
-        lines.push(&piece);
-        while let Some(line) = lines.next_line() {
-            batch.push(line, options.max_line_bytes);
-            if batch.lines.len() >= options.bulk_batch_documents || batch.bytes >= options.bulk_batch_bytes {
-                std::mem::take(&mut batch).carry_out(collection, tally).await?;
+/// Where the lines of a request go.
+struct Bulk<'a> {
+    state: &'a Data<State>,
+    collection: &'a Arc<Collection>,
+    name: &'a str,
+}
+
+impl Bulk<'_> {
+    /// Cuts the body into lines and hands them on in batches.
+    async fn stream(&self, payload: &mut Payload, tally: &mut Tally) -> Result<(), Failure> {
+        let options = &self.state.options;
+        let mut lines = Lines::new(options.max_line_bytes);
+        let mut batch = Batch::default();
+        while let Some(piece) = body::next_piece(payload, options.body_idle_timeout).await? {
+            lines.push(&piece);
+            while let Some(line) = lines.next_line() {
+                batch.push(line, options.max_line_bytes);
+                if batch.lines.len() >= options.bulk_batch_documents || batch.bytes >= options.bulk_batch_bytes {
+                    self.carry_out(std::mem::take(&mut batch), tally).await?;
+                }
             }
         }
+        if let Some(line) = lines.finish() {
+            batch.push(line, options.max_line_bytes);
+        }
+        self.carry_out(batch, tally).await
     }
-    if let Some(line) = lines.finish() {
-        batch.push(line, options.max_line_bytes);
+
+    /// Parses and carries out the lines in their order. Marks the collection as written in the same step, because a
+    /// client that hangs up ends this future and not the work.
+    async fn carry_out(&self, batch: Batch, tally: &mut Tally) -> Result<(), Failure> {
+        if batch.lines.is_empty() && batch.failures.is_empty() {
+            return Ok(());
+        }
+        let (state, collection, name) = (self.state.clone(), self.collection.clone(), self.name.to_owned());
+        let (accepted, failures, outcome) = blocking(move || {
+            let mut work = Work {
+                collection: &collection,
+                pending: Pending::Nothing,
+                accepted: 0,
+                failures: batch.failures,
+            };
+            let outcome = work.lines(batch.lines);
+            if work.accepted > 0 {
+                state.wrote(&name);
+            }
+            state.metrics.bulk(work.accepted, work.failures.len() as u64);
+            Ok((work.accepted, work.failures, outcome))
+        })
+        .await?;
+        tally.add(accepted, failures);
+        outcome
     }
-    batch.carry_out(collection, tally).await
 }
 
 /// Lines that are handed to the engine together.
@@ -118,27 +150,6 @@ impl Batch {
             }),
         }
     }
-
-    /// Parses and carries out the lines in their order.
-    async fn carry_out(self, collection: &Arc<Collection>, tally: &mut Tally) -> Result<(), Failure> {
-        if self.lines.is_empty() && self.failures.is_empty() {
-            return Ok(());
-        }
-        let collection = collection.clone();
-        let (accepted, failures, outcome) = blocking(move || {
-            let mut work = Work {
-                collection: &collection,
-                upserts: Vec::new(),
-                accepted: 0,
-                failures: self.failures,
-            };
-            let outcome = work.lines(self.lines);
-            Ok((work.accepted, work.failures, outcome))
-        })
-        .await?;
-        tally.add(accepted, failures);
-        outcome
-    }
 }
 
 /// One operation.
@@ -148,47 +159,72 @@ enum Operation {
     Delete(String),
 }
 
-/// The engine's side of a batch: neighbouring upserts go to it together.
+/// The engine's side of a batch: neighbouring operations of one kind go to it together.
 struct Work<'a> {
     collection: &'a Collection,
-    upserts: Vec<(usize, Document)>,
+    pending: Pending,
     accepted: u64,
     failures: Vec<Refused>,
+}
+
+/// Operations of one kind that the engine has not seen yet.
+enum Pending {
+    Nothing,
+    Upserts(Vec<usize>, Vec<Document>),
+    Deletes(Vec<String>),
 }
 
 impl Work<'_> {
     fn lines(&mut self, lines: Vec<(usize, Bytes)>) -> Result<(), Failure> {
         for (line, bytes) in lines {
             match operation(&bytes) {
-                Ok(Operation::Upsert(document)) => self.upserts.push((line, *document)),
-                Ok(Operation::Delete(id)) => {
-                    self.flush()?;
-                    self.collection.delete(&[id])?;
-                    self.accepted += 1;
-                }
+                Ok(operation) => self.take(line, operation)?,
                 Err((id, failure)) => self.failures.push(Refused { line, id, failure }),
             }
         }
         self.flush()
     }
 
-    /// Hands the collected upserts to the engine.
-    fn flush(&mut self) -> Result<(), Failure> {
-        let (lines, documents): (Vec<usize>, Vec<Document>) = std::mem::take(&mut self.upserts).into_iter().unzip();
-        if documents.is_empty() {
-            return Ok(());
+    fn take(&mut self, line: usize, operation: Operation) -> Result<(), Failure> {
+        match (&mut self.pending, operation) {
+            (Pending::Upserts(lines, documents), Operation::Upsert(document)) => {
+                lines.push(line);
+                documents.push(*document);
+            }
+            (Pending::Deletes(ids), Operation::Delete(id)) => ids.push(id),
+            (_, operation) => {
+                self.flush()?;
+                self.pending = match operation {
+                    Operation::Upsert(document) => Pending::Upserts(vec![line], vec![*document]),
+                    Operation::Delete(id) => Pending::Deletes(vec![id]),
+                };
+            }
         }
-        let ids: Vec<String> = documents.iter().map(|document| document.id.clone()).collect();
-        let report = self.collection.add(documents)?;
-        self.accepted += report.added as u64;
-        for refused in report.failed {
-            let line = lines.get(refused.position).copied().unwrap_or_default();
-            let id = ids.get(refused.position).cloned();
-            self.failures.push(Refused {
-                line,
-                id,
-                failure: invalid_document(&refused),
-            });
+        Ok(())
+    }
+
+    /// Hands the pending operations to the engine.
+    fn flush(&mut self) -> Result<(), Failure> {
+        match std::mem::replace(&mut self.pending, Pending::Nothing) {
+            Pending::Nothing => {}
+            Pending::Deletes(ids) => {
+                self.collection.delete(&ids)?;
+                self.accepted += ids.len() as u64;
+            }
+            Pending::Upserts(lines, documents) => {
+                let ids: Vec<String> = documents.iter().map(|document| document.id.clone()).collect();
+                let report = self.collection.add(documents)?;
+                self.accepted += report.added as u64;
+                for refused in report.failed {
+                    let line = lines.get(refused.position).copied().unwrap_or_default();
+                    let id = ids.get(refused.position).cloned();
+                    self.failures.push(Refused {
+                        line,
+                        id,
+                        failure: invalid_document(&refused),
+                    });
+                }
+            }
         }
         Ok(())
     }

@@ -12,7 +12,7 @@ use crate::state::{State, blocking};
 use crate::wire::collection::{CollectionBody, CollectionDeleted, CollectionInfo, CollectionList, CommitAnswer};
 
 /// Every collection, ascending by name.
-#[utoipa::path(get, path = "/v1/collections", tag = "collections", responses((status = 200, description = "The collections", body = CollectionList)))]
+#[utoipa::path(get, path = "/v1/collections", operation_id = "list_collections", tag = "collections", responses((status = 200, description = "The collections", body = CollectionList)))]
 pub async fn list(state: Data<State>) -> Result<HttpResponse, Failure> {
     let collections = blocking(move || {
         let listed = state.engine.list().into_iter();
@@ -23,7 +23,7 @@ pub async fn list(state: Data<State>) -> Result<HttpResponse, Failure> {
 }
 
 /// Makes a collection.
-#[utoipa::path(post, path = "/v1/collections", tag = "collections", request_body = CollectionBody, responses(
+#[utoipa::path(post, path = "/v1/collections", operation_id = "create_collection", tag = "collections", request_body = CollectionBody, responses(
     (status = 201, description = "The new collection", body = CollectionInfo),
     (status = 400, description = "Its name, fields or model are wrong", body = ErrorBody),
     (status = 409, description = "A collection of that name exists", body = ErrorBody),
@@ -47,7 +47,7 @@ pub async fn create(state: Data<State>, mut payload: Payload) -> Result<HttpResp
 }
 
 /// Makes a collection unless the same one exists.
-#[utoipa::path(put, path = "/v1/collections/{collection}", tag = "collections",
+#[utoipa::path(put, path = "/v1/collections/{collection}", operation_id = "put_collection", tag = "collections",
     params(("collection" = String, Path, description = "Name of the collection")),
     request_body = CollectionBody,
     responses(
@@ -93,7 +93,7 @@ fn create_if_absent(state: &State, config: CollectionConfig) -> Result<(bool, Co
 }
 
 /// A collection: how it was made and how many documents it has.
-#[utoipa::path(get, path = "/v1/collections/{collection}", tag = "collections",
+#[utoipa::path(get, path = "/v1/collections/{collection}", operation_id = "get_collection", tag = "collections",
     params(("collection" = String, Path, description = "Name of the collection")),
     responses(
         (status = 200, description = "The collection", body = CollectionInfo),
@@ -106,7 +106,7 @@ pub async fn get(state: Data<State>, name: Path<String>) -> Result<HttpResponse,
 }
 
 /// Whether a collection exists.
-#[utoipa::path(head, path = "/v1/collections/{collection}", tag = "collections",
+#[utoipa::path(head, path = "/v1/collections/{collection}", operation_id = "collection_exists", tag = "collections",
     params(("collection" = String, Path, description = "Name of the collection")),
     responses((status = 200, description = "It exists"), (status = 404, description = "No such collection")),
 )]
@@ -116,7 +116,7 @@ pub async fn head(state: Data<State>, name: Path<String>) -> Result<HttpResponse
 }
 
 /// Removes a collection and its documents for good.
-#[utoipa::path(delete, path = "/v1/collections/{collection}", tag = "collections",
+#[utoipa::path(delete, path = "/v1/collections/{collection}", operation_id = "delete_collection", tag = "collections",
     params(("collection" = String, Path, description = "Name of the collection")),
     responses(
         (status = 200, description = "It is gone", body = CollectionDeleted),
@@ -133,7 +133,7 @@ pub async fn delete(state: Data<State>, name: Path<String>) -> Result<HttpRespon
 }
 
 /// Makes all accepted writes visible to searches and durable.
-#[utoipa::path(post, path = "/v1/collections/{collection}/commit", tag = "collections",
+#[utoipa::path(post, path = "/v1/collections/{collection}/commit", operation_id = "commit_collection", tag = "collections",
     params(("collection" = String, Path, description = "Name of the collection")),
     responses(
         (status = 200, description = "Committed", body = CommitAnswer),

@@ -12,7 +12,7 @@ use crate::failure::{Code, ErrorBody, Failure};
 use crate::handlers::bulk;
 use crate::state::{State, blocking};
 use crate::wire::document::{
-    AddAnswer, AddItem, DeleteAnswer, DeleteBody, DocumentBody, WriteQuery, document, invalid_document,
+    AddAnswer, AddItem, DeleteAnswer, DeleteBody, DocumentBody, DocumentsBody, WriteQuery, document, invalid_document,
 };
 
 /// One document or an array of them.
@@ -24,9 +24,9 @@ enum Given {
 
 /// Writes a document, or an array of documents; one of the same id is replaced. With the content type
 /// `application/x-ndjson` the body is taken as by the bulk route.
-#[utoipa::path(post, path = "/v1/collections/{collection}/documents", tag = "documents",
+#[utoipa::path(post, path = "/v1/collections/{collection}/documents", operation_id = "add_documents", tag = "documents",
     params(("collection" = String, Path, description = "Name of the collection"), WriteQuery),
-    request_body(content((DocumentBody = "application/json"), (Vec<DocumentBody> = "application/json"), (String = "application/x-ndjson"))),
+    request_body(content((DocumentsBody = "application/json"), (String = "application/x-ndjson"))),
     responses(
         (status = 200, description = "What became of the documents; failed ones of an array are in `items`", body = AddAnswer),
         (status = 400, description = "The body or its only document is wrong", body = ErrorBody),
@@ -135,7 +135,7 @@ fn parsed(given: Given) -> Result<Parsed, Failure> {
 }
 
 /// A document as it is stored.
-#[utoipa::path(get, path = "/v1/collections/{collection}/documents/{id}", tag = "documents",
+#[utoipa::path(get, path = "/v1/collections/{collection}/documents/{id}", operation_id = "get_document", tag = "documents",
     params(
         ("collection" = String, Path, description = "Name of the collection"),
         ("id" = String, Path, description = "The document's id, percent-encoded"),
@@ -152,7 +152,7 @@ pub async fn get(state: Data<State>, path: Path<(String, String)>) -> Result<Htt
 }
 
 /// Deletes a document.
-#[utoipa::path(delete, path = "/v1/collections/{collection}/documents/{id}", tag = "documents",
+#[utoipa::path(delete, path = "/v1/collections/{collection}/documents/{id}", operation_id = "delete_document", tag = "documents",
     params(
         ("collection" = String, Path, description = "Name of the collection"),
         ("id" = String, Path, description = "The document's id, percent-encoded"),
@@ -182,7 +182,7 @@ pub async fn delete(
 }
 
 /// Deletes documents by their ids.
-#[utoipa::path(post, path = "/v1/collections/{collection}/documents/delete", tag = "documents",
+#[utoipa::path(post, path = "/v1/collections/{collection}/documents/delete", operation_id = "delete_documents", tag = "documents",
     params(("collection" = String, Path, description = "Name of the collection"), WriteQuery),
     request_body = DeleteBody,
     responses(

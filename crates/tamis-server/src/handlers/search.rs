@@ -10,7 +10,8 @@ use crate::body;
 use crate::failure::{ErrorBody, Failure};
 use crate::request_id::RequestId;
 use crate::state::{State, blocking};
-use crate::wire::answer::{Circumstances, ExplainBody, SearchAnswer};
+use crate::wire::answer::{Circumstances, SearchAnswer};
+use crate::wire::explain::ExplainBody;
 use crate::wire::search::{ExplainRequest, SearchBody, SearchMode, SearchQuery};
 
 /// Searches with a query string, for browsers and curl.

@@ -101,9 +101,12 @@ fn the_description_covers_exactly_the_routes() {
         served["openapi"]
     );
     let mut described = BTreeSet::new();
+    let mut operations = BTreeSet::new();
     for (path, methods) in served["paths"].as_object().expect("paths") {
         for (method, operation) in methods.as_object().expect("methods") {
             described.insert((method.to_uppercase(), path.clone()));
+            let name = operation["operationId"].as_str().expect("every operation has a name");
+            assert!(operations.insert(name.to_owned()), "{name} names two operations");
             let parameters: BTreeSet<&str> = operation["parameters"]
                 .as_array()
                 .into_iter()
@@ -149,6 +152,28 @@ fn every_reference_of_the_description_leads_somewhere() {
         }
     }
     assert!(references > 50, "{references}");
+}
+
+/// What the description says of the search body is what the service takes: every property, none required.
+#[test]
+fn the_search_body_is_described_field_by_field() {
+    let description = serde_json::to_value(description()).expect("JSON");
+    let schema = &description["components"]["schemas"]["SearchBody"];
+    assert_eq!(schema.get("required"), None);
+    let running = Running::with_books();
+    let refused = running
+        .post("/v1/collections/books/search", &json!({"none": 1}))
+        .expect_error(400, "unknown_field");
+    let reason = refused["details"][0]["reason"].as_str().expect("a reason").to_owned();
+    let taken: BTreeSet<&str> = reason.split('`').skip(3).step_by(2).collect();
+    for property in schema["properties"].as_object().expect("properties").keys() {
+        assert!(
+            taken.contains(property.as_str()),
+            "{property} is described but not taken"
+        );
+    }
+    let documents = &description["paths"]["/v1/collections/{collection}/documents"]["post"]["requestBody"]["content"];
+    assert!(documents["application/json"]["schema"].is_object() && documents["application/x-ndjson"].is_object());
 }
 
 /// Statuses in the description are those the code table knows, so that no answer is promised that is never given.

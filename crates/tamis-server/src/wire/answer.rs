@@ -1,13 +1,13 @@
-//! Shapes of the answers of the search and explain routes.
+//! Shapes of the answer of the search route.
 
 use serde::Serialize;
 use serde_json::{Map, Value};
-use tamis_engine::{
-    Explanation, FusedPart, Mode, QueryTerm, SearchHit, SearchResponse, SearchWork, Snippet, TermContribution, Took,
-};
+use tamis_engine::{Mode, QueryTerm, SearchHit, SearchResponse, SearchWork, Took};
 use utoipa::ToSchema;
 
+use crate::wire::explain::ExplainBody;
 use crate::wire::search::SearchMode;
+use crate::wire::snippet::SnippetBody;
 
 /// The answer to a search.
 #[derive(Debug, Serialize, ToSchema)]
@@ -83,90 +83,6 @@ pub struct HitBody {
     /// What each term contributed, where it was asked for.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub explain: Option<ExplainBody>,
-}
-
-/// An extract of a document as pieces of plain text; joined they are the extract. Nothing is escaped: insert it as text.
-#[derive(Debug, PartialEq, Eq, Serialize, ToSchema)]
-pub struct SnippetBody {
-    /// Where it is from: text or title.
-    pub field: String,
-    /// Matched and unmatched pieces in turn.
-    pub pieces: Vec<PieceBody>,
-    /// Whether something was left out before it.
-    pub cut_before: bool,
-    /// Whether something was left out after it.
-    pub cut_after: bool,
-}
-
-/// A piece of a snippet.
-#[derive(Debug, PartialEq, Eq, Serialize, ToSchema)]
-pub struct PieceBody {
-    /// The text.
-    pub text: String,
-    /// `typed` for a word of the query, `added` for a word of the model's expansion; left out where nothing matched.
-    #[serde(rename = "match", skip_serializing_if = "Option::is_none")]
-    pub matched: Option<MatchKind>,
-}
-
-/// Why a piece of a snippet is marked.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, ToSchema)]
-#[serde(rename_all = "snake_case")]
-pub enum MatchKind {
-    /// It stands in the query.
-    Typed,
-    /// The model added it.
-    Added,
-}
-
-/// How a document's score comes about.
-#[derive(Debug, Serialize, ToSchema)]
-pub struct ExplainBody {
-    /// The document's id.
-    pub id: String,
-    /// The ranking that is explained.
-    pub mode: SearchMode,
-    /// Its score: the very number a hit has.
-    pub score: f32,
-    /// Whether the filter lets it through; true without a filter.
-    pub matches_filter: bool,
-    /// What each term adds, the largest first; the products sum up to the score. Empty for fused.
-    pub terms: Vec<ContributionBody>,
-    /// For fused: the two rankings.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub parts: Vec<PartBody>,
-}
-
-/// What one term adds to a score.
-#[derive(Debug, Serialize, ToSchema)]
-pub struct ContributionBody {
-    /// The token or stem.
-    pub term: String,
-    /// Its weight in the query; for BM25 its IDF times its count in the query.
-    pub query_weight: f32,
-    /// Its weight in the document; for BM25 the saturated, length-normalised frequency.
-    pub document_weight: f32,
-    /// The product of both.
-    pub product: f32,
-    /// The product's share of the score, 0 to 1.
-    pub share: f32,
-    /// Whether it stands in the query's text.
-    pub typed: bool,
-}
-
-/// One of the two rankings behind a fused score.
-#[derive(Debug, Serialize, ToSchema)]
-pub struct PartBody {
-    /// Which one.
-    pub mode: SearchMode,
-    /// The document's rank in it; left out when it does not take part.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub rank: Option<usize>,
-    /// Its score in it.
-    pub score: f32,
-    /// What it adds to the fused score.
-    pub contribution: f32,
-    /// What each term adds to the ranking's own score.
-    pub terms: Vec<ContributionBody>,
 }
 
 /// Milliseconds by stage.
@@ -318,130 +234,5 @@ impl From<SearchHit> for HitBody {
             snippet: hit.snippet.map(|snippet| SnippetBody::from(&snippet)),
             explain: hit.explain.map(ExplainBody::from),
         }
-    }
-}
-
-impl From<&Snippet> for SnippetBody {
-    fn from(snippet: &Snippet) -> Self {
-        let mut pieces = Vec::new();
-        let mut at = 0;
-        let mut push = |range: std::ops::Range<usize>, matched| match snippet.text.get(range) {
-            None | Some("") => {}
-            Some(text) => pieces.push(PieceBody {
-                text: text.to_owned(),
-                matched,
-            }),
-        };
-        for highlight in &snippet.highlights {
-            push(at..highlight.start, None);
-            let kind = if highlight.typed {
-                MatchKind::Typed
-            } else {
-                MatchKind::Added
-            };
-            push(highlight.start..highlight.end, Some(kind));
-            at = highlight.end;
-        }
-        push(at..snippet.text.len(), None);
-        Self {
-            field: snippet.field.clone(),
-            pieces,
-            cut_before: snippet.cut_before,
-            cut_after: snippet.cut_after,
-        }
-    }
-}
-
-impl From<Explanation> for ExplainBody {
-    fn from(explanation: Explanation) -> Self {
-        Self {
-            id: explanation.id,
-            mode: explanation.mode.into(),
-            score: explanation.score,
-            matches_filter: explanation.matches_filter,
-            terms: explanation.terms.into_iter().map(ContributionBody::from).collect(),
-            parts: explanation.parts.into_iter().map(PartBody::from).collect(),
-        }
-    }
-}
-
-impl From<TermContribution> for ContributionBody {
-    fn from(contribution: TermContribution) -> Self {
-        let TermContribution {
-            term,
-            query_weight,
-            document_weight,
-            product,
-            share,
-            typed,
-        } = contribution;
-        Self {
-            term,
-            query_weight,
-            document_weight,
-            product,
-            share,
-            typed,
-        }
-    }
-}
-
-impl From<FusedPart> for PartBody {
-    fn from(part: FusedPart) -> Self {
-        Self {
-            mode: part.mode.into(),
-            rank: part.rank,
-            score: part.score,
-            contribution: part.contribution,
-            terms: part.terms.into_iter().map(ContributionBody::from).collect(),
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use tamis_engine::Highlight;
-
-    #[test]
-    fn a_snippet_is_cut_at_its_highlights() {
-        let text = "Größe of <b>bees</b>";
-        let highlights = vec![
-            Highlight {
-                start: 0,
-                end: 7,
-                typed: true,
-            },
-            Highlight {
-                start: 14,
-                end: 18,
-                typed: false,
-            },
-        ];
-        let snippet = Snippet {
-            field: "text".to_owned(),
-            text: text.to_owned(),
-            cut_before: true,
-            cut_after: false,
-            highlights,
-        };
-        let body = SnippetBody::from(&snippet);
-        let piece = |text: &str, matched| PieceBody {
-            text: text.to_owned(),
-            matched,
-        };
-        assert_eq!(
-            body.pieces,
-            vec![
-                piece("Größe", Some(MatchKind::Typed)),
-                piece(" of <b>", None),
-                piece("bees", Some(MatchKind::Added)),
-                piece("</b>", None)
-            ]
-        );
-        assert_eq!(
-            body.pieces.iter().map(|piece| piece.text.as_str()).collect::<String>(),
-            text
-        );
     }
 }

@@ -37,8 +37,22 @@ pub struct DocumentBody {
     #[schema(value_type = Option<std::collections::BTreeMap<String, f32>>)]
     pub vector: Option<TermWeights>,
     /// Its typed fields.
-    #[schema(value_type = std::collections::BTreeMap<String, Value>)]
+    #[schema(required = false, value_type = std::collections::BTreeMap<String, Value>)]
     pub fields: Map<String, Value>,
+}
+
+/// A document or an array of documents.
+#[derive(ToSchema)]
+#[serde(untagged)]
+#[expect(
+    dead_code,
+    reason = "only the schema is used: bodies are read piece by piece for better errors"
+)]
+pub enum DocumentsBody {
+    /// One document.
+    One(DocumentBody),
+    /// Several documents.
+    Many(Vec<DocumentBody>),
 }
 
 impl From<StoredDocument> for DocumentBody {

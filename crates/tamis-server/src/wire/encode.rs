@@ -17,7 +17,8 @@ pub struct EncodeBody {
     /// `lexical` or a model directory; `lexical` if neither this nor `collection` is given.
     #[serde(default)]
     pub model: Option<String>,
-    /// A collection whose model is used; its query weights then include what the collection's statistics add.
+    /// A collection whose model is used. The weights are the model's: what a search adds from the collection's
+    /// statistics, such as the IDF of the lexical model, is not in them.
     #[serde(default)]
     pub collection: Option<String>,
 }

@@ -6,5 +6,7 @@ pub mod bulk;
 pub mod collection;
 pub mod document;
 pub mod encode;
+pub mod explain;
 pub mod search;
 pub mod service;
+pub mod snippet;
