@@ -4,7 +4,7 @@
 //! values (f32 each), little endian: the layout of the big-ann-benchmarks sparse track.
 //!
 //! ```text
-//! cargo run --release -p tamis-index --example build_csr -- docs.csr out.tamis [reorder] [window_bits=16] [budget_mb=256]
+//! cargo run --release -p tamis-index --example build_csr -- docs.csr out.tamis [reorder] [window_bits=16] [budget_mb=256] [max_terms=128] [iterations=20]
 //! ```
 #![expect(clippy::print_stdout, reason = "a program that reports to its user")]
 
@@ -70,14 +70,19 @@ fn main() -> Result<(), Box<dyn Error>> {
         return Err("usage: build_csr docs.csr out.tamis [reorder] [window_bits=16] [budget_mb=256]".into());
     };
     let mut options = IndexOptions::default();
+    let mut reorder = ReorderOptions::default();
+    let mut is_reordered = false;
     for setting in settings {
         match setting.split_once('=') {
-            None if setting == "reorder" => options.reorder = Some(ReorderOptions::default()),
+            None if setting == "reorder" => is_reordered = true,
+            Some(("max_terms", value)) => reorder.max_terms = value.parse()?,
+            Some(("iterations", value)) => reorder.iterations = value.parse()?,
             Some(("window_bits", value)) => options.window_bits = value.parse()?,
             Some(("budget_mb", value)) => options.memory_budget_bytes = value.parse::<usize>()? << 20,
             _ => return Err(format!("unknown setting {setting}").into()),
         }
     }
+    options.reorder = is_reordered.then_some(reorder);
     let output = PathBuf::from(output);
     let folder = output.parent().unwrap_or(Path::new("."));
     let started = Instant::now();
@@ -132,7 +137,10 @@ fn main() -> Result<(), Box<dyn Error>> {
     for list in lists.flat_map(|term| term.windows()) {
         let (at, blocks, bytes) = match (list.postings, list.blocks) {
             (Postings::Dense { column }, _) => (3, column.len() / 64, column.len() / 64 * 65),
-            (Postings::List { ids, .. }, Blocks::None) => (0, 0, 3 * ids.len()),
+            (Postings::List { ids, .. }, Blocks::None) => {
+                let num_blocks = ids.chunk_by(|a, b| a / 64 == b / 64).count();
+                (0, num_blocks, 3 * ids.len())
+            }
             (Postings::List { ids, .. }, Blocks::Sparse { blocks, .. }) => {
                 (1, blocks.len(), 3 * ids.len() + 5 * blocks.len())
             }

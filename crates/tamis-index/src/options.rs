@@ -18,9 +18,8 @@ pub struct IndexOptions {
     ///
     /// Half of it holds collected documents before they are spilled to disk, half of it the postings
     /// that are being sorted. A floor of 64 KiB + 32 bytes x `2^window_bits` is used where the budget
-    /// is below it. Not counted: 20 bytes a term, 12 bytes a document, what [`Extras`](crate::Extras)
-    /// hold, the encoded form of one term range (at most 3/4 of the sorting half), and what
-    /// [`ReorderOptions`] need.
+    /// is below it. Not counted: 36 bytes a term, 8 bytes a document, buffers of files (under 1 MiB), what
+    /// [`Extras`](crate::Extras) hold, and what [`ReorderOptions`] need.
     pub memory_budget_bytes: usize,
 }
 
@@ -41,16 +40,18 @@ pub enum Quantisation {
 
 /// Reordering by recursive graph bisection (Dhulipala et al., KDD 2016).
 ///
-/// The order is the same for any number of threads. Needs 4 bytes a kept term of a document and 12 bytes
-/// a document on top of the memory budget, and 20 bytes a term and thread.
+/// The order is the same for any number of threads and on every platform. On top of the memory budget it
+/// needs 4 bytes (up to 8 while they are collected) for each kept term of each document, 24 bytes a document,
+/// and 20 bytes a term and thread.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct ReorderOptions {
     /// Halvings at most, counted from the whole collection. Default 32, which never binds.
     pub max_depth: u32,
-    /// Rounds of swapping a part at most. Default 20, as in the paper.
+    /// Rounds of exchange in a part at most. Default 20, as in the paper; half of them leave 0.5 % more pairs
+    /// of term and block on 100,000 documents of 124 terms, for two thirds of the time.
     pub iterations: u32,
-    /// Parts of at most this many documents are left as they are. Default 64, one block.
+    /// Parts of at most this many documents are left in the order of adding. Default 64, one block.
     pub min_partition: u32,
     /// Only this many heaviest terms of a document take part. Default 128.
     pub max_terms: u32,

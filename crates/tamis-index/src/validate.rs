@@ -155,10 +155,12 @@ type Mismatch = (&'static str, String);
 pub(crate) fn check_window(window: &WindowPostings<'_>, len: u32, histogram: &mut [u32; 256]) -> Result<(), Mismatch> {
     let max = match window.postings {
         Postings::List { ids, impacts } => {
-            if !ids.windows(2).all(|pair| pair[0] < pair[1]) || ids.last().is_none_or(|&id| u32::from(id) >= len) {
+            // Without early exits these run on whole vectors.
+            let ascending = ids.windows(2).fold(true, |sound, pair| sound & (pair[0] < pair[1]));
+            if !ascending || ids.last().is_none_or(|&id| u32::from(id) >= len) {
                 return Err(("ids strictly ascending and inside the window", "others".to_owned()));
             }
-            if impacts.contains(&0) {
+            if impacts.iter().fold(false, |zero, &impact| zero | (impact == 0)) {
                 return Err(("impacts above 0", "0".to_owned()));
             }
             impacts.iter().for_each(|&impact| histogram[usize::from(impact)] += 1);
