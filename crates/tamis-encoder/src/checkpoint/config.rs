@@ -22,6 +22,9 @@ impl Family {
     }
 }
 
+/// More tokens than any model has; keeps damaged files from asking for all memory.
+pub(super) const MAX_VOCABULARY: usize = 1 << 22;
+
 const SUPPORTED: &str = "BertForMaskedLM, DistilBertForMaskedLM and uniCOIL on BERT";
 
 /// What the tensors of a checkpoint must look like.
@@ -60,7 +63,7 @@ impl ModelConfig {
         };
         let config = Self {
             family,
-            vocabulary: file.count("vocab_size", 1..=1 << 22)?,
+            vocabulary: file.count("vocab_size", 1..=MAX_VOCABULARY)?,
             width: file.count(width, 1..=1 << 14)?,
             layers: file.count(layers, 1..=256)?,
             heads: file.count(heads, 1..=1024)?,

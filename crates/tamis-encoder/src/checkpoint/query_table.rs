@@ -2,6 +2,7 @@
 //!
 //! Source: Geng et al. (2024), "Towards Competitive Search Relevance for Inference-Free Learned Sparse Retrievers".
 
+use super::config::MAX_VOCABULARY;
 use super::json::JsonFile;
 use super::layout::TableFiles;
 use super::policy::SpecialTokens;
@@ -32,6 +33,7 @@ impl QueryTable {
             positions: usize::MAX,
         };
         let tokenizer = TextTokenizer::read(&files.dir, usage)?;
+        tokenizer.check_fits(MAX_VOCABULARY)?;
         let (weights, bytes) = match &files.json {
             Some(path) => from_json(path, files.default_weight, &tokenizer)?,
             None => from_tensor(&files.dir, &tokenizer)?,

@@ -4,6 +4,7 @@ use super::json::{JsonFile, read_if_present};
 use super::wordpiece;
 use crate::Error;
 use std::collections::HashSet;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use tokenizers::{Tokenizer, TruncationParams};
 
@@ -52,7 +53,8 @@ impl TextTokenizer {
         let path = dir.join("tokenizer.json");
         let (mut tokenizer, path, bytes) = match read_if_present(&path)? {
             Some(bytes) => {
-                let tokenizer = Tokenizer::from_bytes(&bytes).map_err(|error| Error::tokenizer(&path, error))?;
+                let tokenizer =
+                    guarded(|| Tokenizer::from_bytes(&bytes)).map_err(|reason| Error::tokenizer(&path, reason))?;
                 (tokenizer, path, bytes)
             }
             None => wordpiece::read(dir, settings.as_ref())?,
@@ -115,10 +117,7 @@ impl TextTokenizer {
         if self.lower_case {
             whole = whole.to_lowercase();
         }
-        let encoding = self
-            .tokenizer
-            .encode_fast(whole, self.with_special)
-            .map_err(|error| error.to_string())?;
+        let encoding = guarded(|| self.tokenizer.encode_fast(whole, self.with_special))?;
         // With special tokens the tokenizer has truncated between them; without, it does not report that it did.
         let len = encoding.len().min(self.max_length);
         Ok(Tokens {
@@ -160,7 +159,9 @@ impl TextTokenizer {
             .max();
         match largest {
             Some((id, token)) if id as usize >= rows => {
-                let reason = format!("token {token:?} has id {id}, but the model has {rows} embeddings");
+                let reason = format!(
+                    "token {token:?} has id {id}, but there is room for {rows} only (the rows of the embeddings)"
+                );
                 Err(Error::tokenizer(&self.path, reason))
             }
             Some(_) => Ok(()),
@@ -169,11 +170,17 @@ impl TextTokenizer {
     }
 }
 
+/// Calls into the tokenizers crate, which panics on some damaged files: that too is only an error.
+fn guarded<T>(call: impl FnOnce() -> tokenizers::Result<T>) -> Result<T, String> {
+    match catch_unwind(AssertUnwindSafe(call)) {
+        Ok(result) => result.map_err(|error| error.to_string()),
+        Err(_) => Err("its parts contradict each other".to_owned()),
+    }
+}
+
 /// How many special tokens are put around a text.
 fn special_tokens_added(tokenizer: &Tokenizer, path: &Path) -> Result<usize, Error> {
-    let empty = tokenizer
-        .encode("", true)
-        .map_err(|error| Error::tokenizer(path, error))?;
+    let empty = guarded(|| tokenizer.encode("", true)).map_err(|reason| Error::tokenizer(path, reason))?;
     Ok(empty.len())
 }
 

@@ -10,6 +10,9 @@ pub const STOP_WORDS: [&str; 33] = [
     "on", "or", "such", "that", "the", "their", "then", "there", "these", "they", "this", "to", "was", "will", "with",
 ];
 
+/// The longest stop word; anything longer needs no look-up.
+const MAX_STOP_WORD_BYTES: usize = 5;
+
 /// Longer words are not language (encoded data, runs of one letter) and are left out.
 const MAX_WORD_BYTES: usize = 255;
 
@@ -42,13 +45,17 @@ impl Analyzer {
                 return None;
             }
             let word = lower_case(without_possessive(word));
-            if word.is_empty() || STOP_WORDS.binary_search(&word.as_ref()).is_ok() {
+            if word.is_empty() || is_stop_word(&word) {
                 return None;
             }
             let text = stem(&stemmer, word);
             Some(Token { text, start, end })
         })
     }
+}
+
+fn is_stop_word(word: &str) -> bool {
+    word.len() <= MAX_STOP_WORD_BYTES && STOP_WORDS.binary_search(&word).is_ok()
 }
 
 /// Drops a final `'s`, with a straight, curly or full-width apostrophe.
@@ -85,6 +92,8 @@ mod tests {
     #[test]
     fn stop_words_are_sorted_and_distinct() {
         assert!(STOP_WORDS.is_sorted_by(|a, b| a < b));
+        assert!(STOP_WORDS.iter().all(|word| is_stop_word(word)));
+        assert!(!is_stop_word("mill") && !is_stop_word("tamis"));
     }
 
     #[test]

@@ -2,6 +2,7 @@
 //!
 //! The fixtures and their expected vectors are written by `tests/make_fixtures.py`.
 
+mod damage;
 mod malformed;
 mod options;
 mod reference;
