@@ -12,7 +12,7 @@ pub struct ServerOptions {
     pub host: IpAddr,
     /// Port to listen on, 7711 by default; 0 takes any free port.
     pub port: u16,
-    /// Directory of the collections; the command line opens the engine there. The server itself only reports it.
+    /// Directory of the collections, `tamis-data` by default; whoever makes the server opens the engine there.
     pub data_dir: PathBuf,
     /// Allows an address other than loopback although there are no keys yet: whoever reaches the port may read and write.
     pub insecure: bool,

@@ -93,7 +93,6 @@ fn stats_of(state: &State) -> Stats {
     Stats {
         version: env!("CARGO_PKG_VERSION").to_owned(),
         uptime_seconds: state.started.elapsed().as_secs(),
-        data_dir: options.data_dir.display().to_string(),
         searches: SearchLoad {
             running: snapshot.running,
             waiting: snapshot.waiting,

@@ -67,6 +67,19 @@ fn a_body_above_the_limit_is_refused() {
     answer.expect_error(413, "body_too_large");
 }
 
+/// A refusal that comes before the body was read to its end reaches the client all the same.
+#[test]
+fn a_large_body_does_not_drown_the_refusal() {
+    let running = Running::start(options());
+    let body = vec![b'\n'; 4 << 20];
+    running
+        .send("POST", "/v1/collections/none/documents/bulk", &[], &body)
+        .expect_error(404, "collection_not_found");
+    running
+        .send("POST", "/nothing", &[], &body)
+        .expect_error(404, "route_not_found");
+}
+
 #[test]
 fn the_clients_request_id_is_kept() {
     let running = Running::start(options());

@@ -40,8 +40,6 @@ pub struct Stats {
     pub version: String,
     /// Seconds since the start.
     pub uptime_seconds: u64,
-    /// Directory of the collections.
-    pub data_dir: String,
     /// Searches right now.
     pub searches: SearchLoad,
     /// Every collection with its documents.
