@@ -1,6 +1,7 @@
 //! Files that appear whole or not at all.
 
 use crate::Error;
+use crate::spill::create_unique;
 use std::fs::{self, File};
 use std::io::{BufWriter, Write};
 use std::path::Path;
@@ -9,12 +10,15 @@ use std::path::Path;
 ///
 /// On an error nothing is left behind and `path` is as it was.
 pub(crate) fn write<T>(path: &Path, fill: impl FnOnce(&mut BufWriter<File>) -> Result<T, Error>) -> Result<T, Error> {
-    let mut name = path.file_name().unwrap_or_default().to_owned();
-    name.push(format!(".{}.tmp", std::process::id()));
-    let temp = path.with_file_name(name);
-    let outcome = write_and_rename(path, &temp, fill);
+    let name = path.file_name().unwrap_or_default().to_owned();
+    let (file, temp) = create_unique(|mark| {
+        let mut name = name.clone();
+        name.push(format!(".{mark}.tmp"));
+        path.with_file_name(name)
+    })?;
+    let outcome = write_and_rename(path, file, &temp, fill);
     if outcome.is_err() {
-        // Whatever went wrong is reported; a leftover would only be overwritten later.
+        // Whatever went wrong is reported; the leftover is in nobody's way.
         let _ = fs::remove_file(&temp);
     }
     outcome
@@ -22,10 +26,10 @@ pub(crate) fn write<T>(path: &Path, fill: impl FnOnce(&mut BufWriter<File>) -> R
 
 fn write_and_rename<T>(
     path: &Path,
+    file: File,
     temp: &Path,
     fill: impl FnOnce(&mut BufWriter<File>) -> Result<T, Error>,
 ) -> Result<T, Error> {
-    let file = File::create(temp).map_err(Error::io(temp))?;
     let mut out = BufWriter::with_capacity(1 << 18, file);
     let value = fill(&mut out).map_err(|error| match error {
         Error::Write { source, .. } => Error::io(temp)(source),
@@ -35,10 +39,10 @@ fn write_and_rename<T>(
     out.get_ref().sync_all().map_err(Error::io(temp))?;
     drop(out);
     fs::rename(temp, path).map_err(Error::io(path))?;
-    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
-    let folder = folder.unwrap_or(Path::new("."));
     // Only Unix can flush a folder; elsewhere the rename is as durable as the system makes it.
     if cfg!(unix) {
+        let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
+        let folder = folder.unwrap_or(Path::new("."));
         let handle = File::open(folder).map_err(Error::io(folder))?;
         handle.sync_all().map_err(Error::io(folder))?;
     }

@@ -18,7 +18,7 @@ pub struct IndexOptions {
     ///
     /// Half of it holds collected documents before they are spilled to disk, half of it the postings
     /// that are being sorted. A floor of 64 KiB + 32 bytes x `2^window_bits` is used where the budget
-    /// is below it. Not counted: 36 bytes a term, 8 bytes a document, buffers of files (under 1 MiB), what
+    /// is below it. Not counted: 36 bytes a term, 8 bytes a document, buffers of files (about 2 MiB), what
     /// [`Extras`](crate::Extras) hold, and what [`ReorderOptions`] need.
     pub memory_budget_bytes: usize,
 }

@@ -131,6 +131,18 @@ impl<'a> TermPostings<'a> {
     }
 }
 
+impl Blocks<'_> {
+    /// Number of blocks with a posting; 0 where no maxima are stored.
+    #[must_use]
+    pub fn num_blocks(&self) -> usize {
+        match self {
+            Self::None => 0,
+            Self::Sparse { blocks, .. } => blocks.len(),
+            Self::Dense { maxima, .. } => maxima.iter().filter(|&&maximum| maximum > 0).count(),
+        }
+    }
+}
+
 /// Cuts the slices of `record`, whose window has `window_len` positions, out of section `postings`.
 ///
 /// `None` when they lie outside or are misaligned. A list is its ids, its impacts, padding to an even

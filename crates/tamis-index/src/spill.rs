@@ -1,35 +1,50 @@
 //! Bytes that go to disk when memory for them is full.
 
 use crate::Error;
-use std::fs::{File, OpenOptions};
-use std::io::{BufReader, Read, Seek, SeekFrom, Write};
+use std::fs::{self, File, OpenOptions};
+use std::io::{BufReader, ErrorKind, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 
-/// A file in the spill folder that disappears with this value.
+/// A file in the spill folder that nobody else uses and that disappears with this value.
 pub(crate) struct TempFile {
     pub(crate) file: File,
     pub(crate) path: PathBuf,
+    /// Whether the folder still has an entry for it.
+    listed: bool,
 }
 
 impl TempFile {
-    /// Makes an empty file that no other builder uses.
     pub(crate) fn create(dir: &Path) -> Result<Self, Error> {
-        static SERIAL: AtomicU64 = AtomicU64::new(0);
-        let serial = SERIAL.fetch_add(1, Ordering::Relaxed);
-        let path = dir.join(format!("tamis-spill-{}-{serial}.tmp", std::process::id()));
-        // A file of the same name can only be the leftover of a killed process.
-        let mut options = OpenOptions::new();
-        options.read(true).write(true).create(true).truncate(true);
-        let file = options.open(&path).map_err(Error::io(&path))?;
-        Ok(Self { file, path })
+        let (file, path) = create_unique(|mark| dir.join(format!("tamis-spill-{mark}.tmp")))?;
+        // Where the system allows it (Unix), the file is without a name from the start, so that not even a
+        // killed process leaves it behind.
+        let listed = fs::remove_file(&path).is_err();
+        Ok(Self { file, path, listed })
     }
 }
 
 impl Drop for TempFile {
     fn drop(&mut self) {
-        // Nothing depends on it, and a leftover is overwritten by its next namesake.
-        let _ = std::fs::remove_file(&self.path);
+        if self.listed {
+            // Nothing depends on it.
+            let _ = fs::remove_file(&self.path);
+        }
+    }
+}
+
+/// Makes a file for reading and writing that did not exist, at a path with a mark of its own.
+pub(crate) fn create_unique(path: impl Fn(&str) -> PathBuf) -> Result<(File, PathBuf), Error> {
+    static SERIAL: AtomicU64 = AtomicU64::new(0);
+    loop {
+        // Processes in different containers may share both folder and process id: only `create_new` decides.
+        let serial = SERIAL.fetch_add(1, Ordering::Relaxed);
+        let path = path(&format!("{}-{serial}", std::process::id()));
+        match OpenOptions::new().read(true).write(true).create_new(true).open(&path) {
+            Ok(file) => return Ok((file, path)),
+            Err(error) if error.kind() == ErrorKind::AlreadyExists => {}
+            Err(error) => return Err(Error::io(&path)(error)),
+        }
     }
 }
 
@@ -155,6 +170,18 @@ mod tests {
     use super::*;
 
     #[test]
+    fn a_file_that_exists_is_never_taken_over() {
+        let dir = tempfile::tempdir().expect("a folder");
+        let (_, first) = create_unique(|mark| dir.path().join(mark)).expect("a new file");
+        let taken = std::cell::Cell::new(true);
+        let second = create_unique(|mark| match taken.replace(false) {
+            true => first.clone(),
+            false => dir.path().join(mark),
+        });
+        assert_ne!(second.expect("another new file").1, first);
+    }
+
+    #[test]
     fn gives_back_records_at_every_limit_and_leaves_no_file() {
         let dir = tempfile::tempdir().expect("a folder");
         for limit in [0, 3, 10, 40, 1000] {
@@ -177,6 +204,6 @@ mod tests {
             assert_eq!(copy.len(), 160);
             assert_eq!(spill.stats().runs > 0, limit < 160);
         }
-        assert_eq!(std::fs::read_dir(dir.path()).expect("readable").count(), 0);
+        assert_eq!(fs::read_dir(dir.path()).expect("readable").count(), 0);
     }
 }

@@ -115,6 +115,11 @@ fn check_term(sections: &SearchSections<'_>, term: usize) -> Result<(), Damage> 
         };
         check_window(&window, len, &mut histogram)
             .map_err(|(expected, found)| Damage::new(POSTINGS, place(), expected, found))?;
+        let num_blocks = window.blocks.num_blocks();
+        if num_blocks != usize::from(list.num_blocks) {
+            let expected = format!("{num_blocks} blocks");
+            return Err(Damage::new(LISTS, place(), expected, list.num_blocks));
+        }
     }
     let expected = summary(record.first_list, &histogram);
     if record != expected {
