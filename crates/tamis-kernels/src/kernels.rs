@@ -85,18 +85,24 @@ pub struct Found {
 /// Sums that share a bound.
 pub const BLOCK_SUMS: usize = 64;
 
-/// Asks the processor to fetch the beginning of `slice` into its caches; does nothing else.
+/// Asks the processor to fetch the first `max_lines` cache lines of `slice`; does nothing else.
 #[inline]
-pub fn prefetch<T>(slice: &[T]) {
+pub fn prefetch<T>(slice: &[T], max_lines: usize) {
     #[cfg(target_arch = "x86_64")]
     {
         use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
-        // SAFETY: a prefetch reads nothing and never faults, whatever the address.
-        unsafe { _mm_prefetch::<_MM_HINT_T0>(slice.as_ptr().cast()) };
+        let start = slice.as_ptr().cast::<i8>();
+        for line in 0..size_of_val(slice).div_ceil(LINE_BYTES).min(max_lines) {
+            // SAFETY: a prefetch reads nothing and never faults, whatever the address.
+            unsafe { _mm_prefetch::<_MM_HINT_T0>(start.wrapping_add(line * LINE_BYTES)) };
+        }
     }
     #[cfg(not(target_arch = "x86_64"))]
-    let _ = slice;
+    let _ = (slice, max_lines);
 }
+
+/// Bytes of a cache line.
+const LINE_BYTES: usize = 64;
 
 /// The kernels to use in this process.
 pub fn active() -> Kernels {

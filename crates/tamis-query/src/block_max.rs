@@ -21,6 +21,13 @@ const FIRST_BATCH: usize = 8;
 /// Each batch is this many times the one before.
 const BATCH_GROWTH: usize = 4;
 
+/// Blocks that survive for each wanted hit: 2 to 7 were seen on synthetic collections.
+const SURVIVORS_PER_HIT: f64 = 2.0;
+
+/// Where scattered lists have fewer postings than one for this many blocks, only blocks that they touch
+/// are looked at.
+const FEW_SCATTERED: usize = 4;
+
 /// Share of the surviving blocks that is expected to be scored, since the threshold keeps rising.
 const EXPECTED_SHARE: f64 = 0.7;
 
@@ -30,8 +37,8 @@ pub(crate) fn score_window(pass: &mut Pass<'_>, window: Window, parts: &[Part<'_
     let exhaustive_cost = cost::exhaustive(window, parts);
     let block_cost = cost::block(window, parts);
     let mut batch_len = first_batch(pass);
-    let is_hopeless = least_survivors(pass, window) * block_cost > exhaustive_cost;
-    if may_switch && (is_hopeless || exhaustive::is_nearly_empty(window, parts)) {
+    let is_hopeless = likely_survivors(pass, window) * block_cost > exhaustive_cost;
+    if may_switch && (is_hopeless || pass.is_backing_off()) {
         return exhaustive::score_window(pass, window, parts);
     }
     find_candidates(pass, window, parts);
@@ -41,6 +48,7 @@ pub(crate) fn score_window(pass: &mut Pass<'_>, window: Window, parts: &[Part<'_
         if may_switch && pass.is_settled && expected > exhaustive_cost {
             exhaustive::add_lists(pass, parts.iter().filter(|part| !part.is_scattered()));
             exhaustive::finish_window(pass, window, parts);
+            pass.back_off();
             break;
         }
         num_scored += score_batch(pass, window, parts, batch_len);
@@ -53,16 +61,17 @@ pub(crate) fn score_window(pass: &mut Pass<'_>, window: Window, parts: &[Part<'_
     pass.stats.blocks_scored += num_scored;
     if pass.space.candidates.is_empty() {
         clear_scattered(pass.space, parts);
+        pass.stop_backing_off();
         let num_blocks = u32::try_from(window.len.div_ceil(BLOCK_POSITIONS)).expect("at most 1,024");
         pass.stats.windows_pruned += 1;
         pass.stats.blocks_skipped += num_blocks - num_scored;
     }
 }
 
-/// Blocks that survive even when hits are spread evenly and bounds are tight: one for each hit.
-fn least_survivors(pass: &Pass<'_>, window: Window) -> f64 {
+/// Blocks that survive even with a perfect threshold, as far as one can say without any bounds.
+fn likely_survivors(pass: &Pass<'_>, window: Window) -> f64 {
     let share = window.len as f64 / f64::from(pass.index.num_docs());
-    pass.space.top.k() as f64 * share
+    SURVIVORS_PER_HIT * pass.space.top.k() as f64 * share
 }
 
 /// How many blocks to score before looking at the threshold again.
@@ -78,18 +87,28 @@ fn find_candidates(pass: &mut Pass<'_>, window: Window, parts: &[Part<'_>]) {
     let threshold = pass.threshold();
     let mask = pass.filter.mask(window.first, window.len);
     exhaustive::add_lists(pass, parts.iter().filter(|part| part.is_scattered()));
-    let scattered: u32 = parts.iter().filter(|part| part.is_scattered()).map(Part::bound).sum();
     let Space {
         sums,
         bounds,
         candidates,
+        touched,
         ..
     } = &mut *pass.space;
     bound_blocks(pass.kernels, parts, (bounds, num_blocks));
     let bounds = &mut bounds[..num_blocks];
-    if scattered > 0 {
-        pass.kernels
-            .add_block_maxima(bounds, sums.as_slice(), threshold.saturating_sub(scattered));
+    let scattered = || parts.iter().filter(|part| part.is_scattered());
+    let at_least = threshold.saturating_sub(scattered().map(Part::bound).sum());
+    let num_scattered: usize = scattered().map(|part| part.postings.num_docs as usize).sum();
+    if num_scattered > num_blocks / FEW_SCATTERED {
+        pass.kernels.add_block_maxima(bounds, sums.as_slice(), at_least);
+    } else {
+        scattered().for_each(|part| part.touch_blocks(touched));
+        for block in touched.iter() {
+            let sums = &sums[block * BLOCK_POSITIONS..];
+            pass.kernels
+                .add_block_maxima(&mut bounds[block..=block], sums, at_least);
+        }
+        touched.clear();
     }
     candidates.clear();
     pass.kernels.drain_at_least(bounds, threshold, 0, candidates);

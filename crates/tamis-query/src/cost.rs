@@ -19,7 +19,7 @@ const SCANNED_SUM: f64 = 0.06;
 const PART: f64 = 15.0;
 
 /// Finding and adding the postings of one term in one block.
-const RUN: f64 = 30.0;
+const RUN: f64 = 45.0;
 
 /// Adding one block of a column.
 const COLUMN_RUN: f64 = 8.0;

@@ -5,12 +5,12 @@
 //! so that the sums stay in the second-level cache, keeps frequent terms as dense columns, and scans
 //! for sums that reach the threshold a tile at a time while it is in the first-level cache.
 
-use crate::blocks::{BLOCK_BITS, BLOCK_POSITIONS, bits};
+use crate::blocks::{BLOCK_POSITIONS, bits};
 use crate::filter::Filter;
 use crate::scratch::Space;
 use crate::window::{Part, Pass, Window, add_columns};
 use std::ops::Range;
-use tamis_index::{Blocks, Postings};
+use tamis_index::Postings;
 
 /// Positions that are finished together: as many blocks as a word has bits; their sums take 16 KiB.
 const TILE_POSITIONS: usize = 64 * BLOCK_POSITIONS;
@@ -35,7 +35,7 @@ pub(crate) fn score_window(pass: &mut Pass<'_>, window: Window, parts: &[Part<'_
 }
 
 /// Whether the window has so few postings that only touched blocks are worth a look.
-pub(crate) fn is_nearly_empty(window: Window, parts: &[Part<'_>]) -> bool {
+fn is_nearly_empty(window: Window, parts: &[Part<'_>]) -> bool {
     let num_postings: usize = parts.iter().map(|part| part.postings.num_docs as usize).sum();
     num_postings < window.len / SPARSE_WINDOW && !parts.iter().any(Part::is_dense)
 }
@@ -131,13 +131,7 @@ fn score_touched(pass: &mut Pass<'_>, window: Window, parts: &[Part<'_>]) {
     pass.is_settled = true;
     let mut touched = std::mem::take(&mut pass.space.touched);
     add_lists(pass, parts.iter());
-    for part in parts {
-        match (part.postings.blocks, part.postings.postings) {
-            (Blocks::Sparse { blocks, .. }, _) => blocks.iter().for_each(|&block| touched.insert(block)),
-            (_, Postings::List { ids, .. }) => ids.iter().for_each(|&id| touched.insert(id >> BLOCK_BITS)),
-            (_, Postings::Dense { .. }) => unreachable!("a nearly empty window has no column"),
-        }
-    }
+    parts.iter().for_each(|part| part.touch_blocks(&mut touched));
     let mask = pass.filter.mask(window.first, window.len);
     for block in touched.iter() {
         let threshold = pass.threshold();

@@ -11,7 +11,7 @@ use tamis_index::{Blocks, Postings};
 use tamis_kernels::prefetch;
 
 /// How many runs ahead postings are asked for.
-const AHEAD: usize = 12;
+const AHEAD: usize = 24;
 
 /// The postings of one part in one block.
 #[derive(Clone, Copy, Debug)]
@@ -42,8 +42,8 @@ pub(crate) fn add_batch(space: &mut Space, parts: &[Part<'_>]) -> u64 {
     for at in 0..runs.len() {
         if let Some(run) = runs.get(at + AHEAD) {
             let (ids, impacts) = postings(parts, run);
-            prefetch(ids);
-            prefetch(impacts);
+            prefetch(ids, 1);
+            prefetch(impacts, 1);
         }
         let (ids, impacts) = postings(parts, &runs[at]);
         let weight = u32::from(parts[usize::from(runs[at].part)].weight);
@@ -70,7 +70,7 @@ fn find_runs(part: &Part<'_>, (batch, members): (&[u16], &BlockSet), number: u16
     match (part.postings.postings, part.postings.blocks) {
         (Postings::Dense { column }, _) => {
             for &block in batch {
-                prefetch(&column[usize::from(block) << BLOCK_BITS..]);
+                prefetch(&column[usize::from(block) << BLOCK_BITS..], 1);
             }
         }
         (Postings::List { .. }, Blocks::Dense { starts, .. }) => {

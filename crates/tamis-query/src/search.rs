@@ -5,7 +5,7 @@ use crate::params::{Algorithm, SearchParams};
 use crate::quantised::QuantisedQuery;
 use crate::scratch::{Scratch, recycle};
 use crate::stats::SearchStats;
-use crate::window::{Part, Pass, QueryTerm, Window};
+use crate::window::{Backoff, Part, Pass, QueryTerm, Window};
 use crate::{Error, block_max, cost, exhaustive, forward, oracle};
 use roaring::RoaringBitmap;
 use std::cmp::Reverse;
@@ -130,6 +130,7 @@ fn search_windows(
         stats: SearchStats::default(),
         is_settled: false,
         floor: 0,
+        backoff: Backoff::default(),
     };
     let mut window_parts: Vec<Part<'_>> = recycle(std::mem::take(parts));
     for &Found {

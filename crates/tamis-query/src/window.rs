@@ -1,11 +1,15 @@
 //! One search over windows: what is fixed for the query, and what a window needs.
 
+use crate::blocks::{BLOCK_BITS, BlockSet};
 use crate::filter::Filter;
 use crate::scratch::Space;
 use crate::stats::SearchStats;
 use tamis_core::{Hit, Score};
 use tamis_index::{Blocks, Index, Postings, TermPostings, WindowPostings};
 use tamis_kernels::{Column, Kernels, prefetch};
+
+/// Cache lines that are asked for at the beginning of a list.
+const LINES: usize = 8;
 
 /// A query term that the index knows.
 #[derive(Clone, Copy)]
@@ -46,19 +50,28 @@ impl<'a> Part<'a> {
         u32::from(self.weight) * u32::from(self.postings.max_impact)
     }
 
+    /// Adds the blocks that a list has postings in to `touched`; of a column, nothing.
+    pub(crate) fn touch_blocks(&self, touched: &mut BlockSet) {
+        match (self.postings.blocks, self.postings.postings) {
+            (Blocks::Sparse { blocks, .. }, _) => blocks.iter().for_each(|&block| touched.insert(block)),
+            (_, Postings::List { ids, .. }) => ids.iter().for_each(|&id| touched.insert(id >> BLOCK_BITS)),
+            (_, Postings::Dense { .. }) => {}
+        }
+    }
+
     /// Asks for what bounding or scoring will read first.
     pub(crate) fn prefetch(&self) {
         if let Postings::List { ids, impacts } = self.postings.postings {
-            prefetch(ids);
-            prefetch(impacts);
+            prefetch(ids, LINES);
+            prefetch(impacts, LINES / 2);
         }
         match self.postings.blocks {
             Blocks::None => {}
             Blocks::Sparse { blocks, maxima, .. } => {
-                prefetch(blocks);
-                prefetch(maxima);
+                prefetch(blocks, LINES);
+                prefetch(maxima, LINES / 2);
             }
-            Blocks::Dense { maxima, .. } => prefetch(maxima),
+            Blocks::Dense { maxima, .. } => prefetch(maxima, 1),
         }
     }
 
@@ -93,6 +106,23 @@ pub(crate) struct Pass<'a> {
     pub(crate) is_settled: bool,
     /// A score that `k` documents are known to reach, though they were not offered yet.
     pub(crate) floor: u32,
+    pub(crate) backoff: Backoff,
+}
+
+/// Bounding a window only to score all of it wastes the bounds. After such a window the next one is not
+/// bounded; after two in a row, the next two; and so on.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Backoff {
+    /// Windows not to be bounded.
+    left: u32,
+    /// How many it will be after the next waste.
+    next: u32,
+}
+
+impl Default for Backoff {
+    fn default() -> Self {
+        Self { left: 0, next: 1 }
+    }
 }
 
 /// Where a window lies.
@@ -119,6 +149,27 @@ impl Pass<'_> {
     /// The lowest score that may still enter.
     pub(crate) fn threshold(&self) -> u32 {
         self.space.top.threshold().get().max(self.floor)
+    }
+
+    /// Whether this window should not be bounded; counts it.
+    pub(crate) fn is_backing_off(&mut self) -> bool {
+        let is_backing_off = self.backoff.left > 0;
+        self.backoff.left = self.backoff.left.saturating_sub(1);
+        is_backing_off
+    }
+
+    /// Notes that bounds were wasted.
+    pub(crate) fn back_off(&mut self) {
+        let next = self.backoff.next;
+        self.backoff = Backoff {
+            left: next,
+            next: next.saturating_mul(2),
+        };
+    }
+
+    /// Notes that bounds were worth it.
+    pub(crate) fn stop_backing_off(&mut self) {
+        self.backoff = Backoff::default();
     }
 
     /// Offers what was found in `window` to the result.

@@ -11,6 +11,7 @@
 //!   INDEX         where the index is kept between runs (built when absent); default DIR/docs.tamisidx
 //!   k=10,1000     result sizes            rounds=7   passes over all queries
 //!   verify=500    queries to verify       json=FILE  write the figures too
+//!   terms=6       keep only the heaviest terms of each query: the workload of short queries
 //!   serve=1       instead of rounds of its own: for each line `ALGORITHM K` on standard input run one
 //!                 pass and answer with one line, a JSON list of microseconds
 //! ```
@@ -44,6 +45,7 @@ struct Options {
     ks: Vec<usize>,
     rounds: usize,
     verify: usize,
+    terms: usize,
     json: Option<PathBuf>,
     serve: bool,
 }
@@ -57,6 +59,7 @@ impl Options {
             ks: vec![10, 1000],
             rounds: 7,
             verify: usize::MAX,
+            terms: usize::MAX,
             json: None,
             serve: false,
         };
@@ -66,6 +69,7 @@ impl Options {
                 Some(("k", list)) => options.ks = list.split(',').map(str::parse).collect::<Result<_, _>>()?,
                 Some(("rounds", count)) => options.rounds = count.parse()?,
                 Some(("verify", count)) => options.verify = count.parse()?,
+                Some(("terms", count)) => options.terms = count.parse()?,
                 Some(("json", path)) => options.json = Some(path.into()),
                 Some(("serve", flag)) => options.serve = flag == "1",
                 Some((key, _)) => return Err(format!("unknown option {key}").into()),
@@ -81,6 +85,14 @@ impl Options {
             .unwrap_or_else(|| options.folder.join("docs.tamisidx"));
         Ok(options)
     }
+}
+
+/// The `len` heaviest terms of `query`.
+fn heaviest(query: &SparseVector, len: usize) -> SparseVector {
+    let mut pairs: Vec<_> = query.iter().collect();
+    pairs.sort_by(|a, b| b.1.total_cmp(&a.1));
+    pairs.truncate(len);
+    SparseVector::from_pairs(pairs).expect("terms of a vector are distinct")
 }
 
 /// Opens the index at `path`; builds it first when it is not there. Also gives documents per second.
@@ -244,7 +256,9 @@ fn serve(index: &Index, queries: &[SparseVector]) -> Result<(), Box<dyn Error>> 
 fn main() -> Result<(), Box<dyn Error>> {
     let options = Options::parse()?;
     let queries = Csr::read(&options.folder.join("queries.csr"))?;
-    let queries: Vec<SparseVector> = (0..queries.num_rows()).map(|row| queries.vector(row)).collect();
+    let queries: Vec<SparseVector> = (0..queries.num_rows())
+        .map(|row| heaviest(&queries.vector(row), options.terms))
+        .collect();
     let docs = Csr::read(&options.folder.join("docs.csr"))?;
     let (index, docs_per_second) = open_or_build(&options.index, &docs)?;
     let recalls = recalls(&index, &queries, &docs, &options.ks);
