@@ -108,6 +108,28 @@ impl<'a> BitReader<'a> {
         u64::from_le_bytes(word)
     }
 
+    /// The next value of parameter `first`, and the one of parameter `second` behind it; `None` as for [`Self::rice`].
+    #[inline]
+    pub(crate) fn rice_pair(&mut self, first: u32, second: u32) -> Option<(u32, u32)> {
+        // Nearly always one load holds both codes.
+        let word = self.load();
+        let first_zeros = word.trailing_zeros();
+        let first_len = first_zeros + 1 + first;
+        if first_len < LOADED {
+            let rest = word >> first_len;
+            let second_zeros = rest.trailing_zeros();
+            let len = first_len + second_zeros + 1 + second;
+            if len <= LOADED {
+                self.bit += len as usize;
+                let value =
+                    |zeros: u32, code: u64, k: u32| u64::from(zeros) << k | (code >> (zeros + 1) & ((1 << k) - 1));
+                let values = (value(first_zeros, word, first), value(second_zeros, rest, second));
+                return Some((u32::try_from(values.0).ok()?, u32::try_from(values.1).ok()?));
+            }
+        }
+        Some((self.rice(first)?, self.rice(second)?))
+    }
+
     /// The next value of parameter `k`; `None` when the bytes end before its marker, or it is above 32 bits.
     #[inline]
     pub(crate) fn rice(&mut self, k: u32) -> Option<u32> {
@@ -163,6 +185,19 @@ mod tests {
             }
             prop_assert_eq!(reader.rice(24), Some(big));
             prop_assert_eq!(reader.num_bytes(), bytes.len());
+        }
+
+        #[test]
+        fn pairs_are_two_values(bytes in prop::collection::vec(any::<u8>(), 0..60), k in (0u32..=31, 0u32..=7)) {
+            let (mut paired, mut single) = (BitReader::new(&bytes), BitReader::new(&bytes));
+            loop {
+                let expected = single.rice(k.0).and_then(|first| Some((first, single.rice(k.1)?)));
+                prop_assert_eq!(paired.rice_pair(k.0, k.1), expected);
+                if expected.is_none() {
+                    break;
+                }
+                prop_assert_eq!(paired.bit, single.bit);
+            }
         }
 
         #[test]

@@ -73,10 +73,9 @@ impl Iterator for ForwardDoc<'_> {
         if self.remaining == 0 {
             return None;
         }
-        let term = self.floor.checked_add(self.bits.rice(self.term_parameter)?)?;
-        let impact = u8::try_from(self.bits.rice(self.impact_parameter)?)
-            .ok()?
-            .checked_add(1)?;
+        let (gap, impact) = self.bits.rice_pair(self.term_parameter, self.impact_parameter)?;
+        let term = self.floor.checked_add(gap)?;
+        let impact = u8::try_from(impact).ok()?.checked_add(1)?;
         self.floor = term.checked_add(1)?;
         self.remaining -= 1;
         Some((TermId::new(term), Impact::new(impact)?))
