@@ -11,6 +11,7 @@
 
 mod analyzer;
 mod bm25;
+mod porter;
 
 pub use analyzer::{Analyzer, STOP_WORDS, Token};
 pub use bm25::{AverageLength, Lexical, LexicalOptions, idf};

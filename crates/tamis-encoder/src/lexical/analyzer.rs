@@ -1,6 +1,6 @@
 //! Text to index terms: words, lower case, no possessive, no stop words, English stems.
 
-use rust_stemmers::{Algorithm, Stemmer};
+use super::porter::stem;
 use std::borrow::Cow;
 use unicode_segmentation::UnicodeSegmentation;
 
@@ -30,16 +30,15 @@ pub struct Token<'a> {
 /// English words as index terms.
 ///
 /// The chain is that of Lucene's EnglishAnalyzer: word boundaries of Unicode Standard Annex 29, possessive `'s`
-/// removed, lower case, [`STOP_WORDS`] removed, stems. The stems are Snowball's English ones (Porter's own revision of
-/// Porter (Program, 1980), which Lucene uses): they differ on few words. Words of more than 255 bytes are left out.
+/// removed, lower case, [`STOP_WORDS`] removed, stems after Porter (Program, 1980). Words of more than 255 bytes are
+/// left out (Lucene cuts them in pieces).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Analyzer;
 
 impl Analyzer {
     /// The terms of `text` in order, repetitions included.
     pub fn tokens<'a>(&self, text: &'a str) -> impl Iterator<Item = Token<'a>> + use<'a> {
-        let stemmer = Stemmer::create(Algorithm::English);
-        text.unicode_word_indices().filter_map(move |(start, word)| {
+        text.unicode_word_indices().filter_map(|(start, word)| {
             let end = start + word.len();
             if word.len() > MAX_WORD_BYTES {
                 return None;
@@ -48,7 +47,7 @@ impl Analyzer {
             if word.is_empty() || is_stop_word(&word) {
                 return None;
             }
-            let text = stem(&stemmer, word);
+            let text = stem(word);
             Some(Token { text, start, end })
         })
     }
@@ -70,13 +69,6 @@ fn lower_case(word: &str) -> Cow<'_, str> {
         Cow::Borrowed(word)
     } else {
         Cow::Owned(word.to_lowercase())
-    }
-}
-
-fn stem<'a>(stemmer: &Stemmer, word: Cow<'a, str>) -> Cow<'a, str> {
-    match word {
-        Cow::Borrowed(word) => stemmer.stem(word),
-        Cow::Owned(word) => Cow::Owned(stemmer.stem(&word).into_owned()),
     }
 }
 
