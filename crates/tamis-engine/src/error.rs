@@ -140,9 +140,23 @@ pub enum Error {
         /// The system's reason.
         source: std::io::Error,
     },
-    /// The encoder failed.
+    /// The encoder failed on a text.
     #[error("model: {0}")]
-    Encoder(#[from] tamis_encoder::Error),
+    Encoder(#[source] Box<tamis_encoder::Error>),
+    /// The model of a collection cannot be opened.
+    #[error("model `{model}` cannot be opened: {source}")]
+    Model {
+        /// The model as it was named.
+        model: String,
+        /// The encoder's reason.
+        source: Box<tamis_encoder::Error>,
+    },
+    /// The collection was deleted while it was in use.
+    #[error("collection `{name}` was deleted")]
+    Deleted {
+        /// The collection.
+        name: String,
+    },
     /// A collection could not be opened when the engine started.
     #[error("collection `{name}` is not available: {source}")]
     Unavailable {
@@ -161,6 +175,12 @@ pub enum Error {
     },
 }
 
+impl From<tamis_encoder::Error> for Error {
+    fn from(error: tamis_encoder::Error) -> Self {
+        Self::Encoder(Box::new(error))
+    }
+}
+
 impl Error {
     /// Who can put it right.
     #[must_use]
@@ -171,16 +191,17 @@ impl Error {
             | Self::BadDocument { .. }
             | Self::BadRequest { .. }
             | Self::BadFilter { .. } => ErrorKind::InvalidRequest,
-            Self::CollectionNotFound { .. } | Self::DocumentNotFound { .. } | Self::NotACollection { .. } => {
-                ErrorKind::NotFound
-            }
+            Self::CollectionNotFound { .. }
+            | Self::DocumentNotFound { .. }
+            | Self::NotACollection { .. }
+            | Self::Model { .. }
+            | Self::Deleted { .. } => ErrorKind::NotFound,
             Self::CollectionExists { .. } => ErrorKind::Conflict,
             Self::Corrupt { .. } => ErrorKind::Corruption,
             Self::ModelMismatch { .. } | Self::NewerVersion { .. } => ErrorKind::ModelMismatch,
             Self::Locked { .. } | Self::Io { .. } => ErrorKind::Resource,
-            Self::Encoder(_) => ErrorKind::Internal,
             Self::Unavailable { source, .. } => source.kind(),
-            Self::Internal { .. } => ErrorKind::Internal,
+            Self::Encoder(_) | Self::Internal { .. } => ErrorKind::Internal,
         }
     }
 
@@ -188,6 +209,13 @@ impl Error {
         Self::Io {
             path: path.into(),
             source,
+        }
+    }
+
+    pub(crate) fn model(model: &str, source: tamis_encoder::Error) -> Self {
+        Self::Model {
+            model: model.to_owned(),
+            source: Box::new(source),
         }
     }
 

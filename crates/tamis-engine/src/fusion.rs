@@ -71,3 +71,49 @@ impl Fusion {
         Ok(())
     }
 }
+
+/// What documents of one ranking add to a fused score, in the order of `scores` (best first).
+pub(crate) fn contributions(fusion: &Fusion, weight: f32, scores: &[f32]) -> Vec<f32> {
+    let (highest, lowest) = (
+        scores.first().copied().unwrap_or(0.0),
+        scores.last().copied().unwrap_or(0.0),
+    );
+    let contribution = |(rank, &score): (usize, &f32)| match fusion.method {
+        #[expect(clippy::cast_precision_loss, reason = "ranks are at most 10,000")]
+        FusionMethod::Rrf => weight / (fusion.rrf_k as f32 + rank as f32 + 1.0),
+        FusionMethod::MinMax if highest > lowest => weight * (score - lowest) / (highest - lowest),
+        FusionMethod::MinMax => weight,
+    };
+    scores.iter().enumerate().map(contribution).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn standings_become_numbers() {
+        let rrf = Fusion::default();
+        assert_eq!(contributions(&rrf, 2.0, &[9.0, 9.0]), [2.0 / 61.0, 2.0 / 62.0]);
+        let scaled = Fusion {
+            method: FusionMethod::MinMax,
+            ..rrf
+        };
+        assert_eq!(contributions(&scaled, 2.0, &[5.0, 4.0, 1.0]), [2.0, 1.5, 0.0]);
+        assert_eq!(contributions(&scaled, 2.0, &[5.0, 5.0]), [2.0, 2.0]);
+        assert!(contributions(&scaled, 2.0, &[]).is_empty());
+    }
+
+    #[test]
+    fn useless_weights_are_refused() {
+        for (sparse_weight, bm25_weight) in [(0.0, 0.0), (-1.0, 1.0), (f32::NAN, 1.0)] {
+            let fusion = Fusion {
+                sparse_weight,
+                bm25_weight,
+                ..Fusion::default()
+            };
+            assert!(fusion.validate().is_err(), "{sparse_weight} {bm25_weight}");
+        }
+        assert!(Fusion::default().validate().is_ok());
+    }
+}

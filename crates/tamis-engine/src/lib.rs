@@ -3,19 +3,36 @@
 //! An [`Engine`] is a directory of [`Collection`]s. Documents are added, committed and searched through
 //! immutable snapshots ([`Searcher`]).
 
+mod allowed;
 mod bm25;
+mod checksum;
 mod collection;
+mod component;
 mod config;
 mod document;
 mod engine;
 mod error;
+mod fields;
+mod filter;
 mod fusion;
+mod impacts;
+mod lock;
+mod manifest;
+mod prepare;
+mod ranking;
 mod request;
 mod response;
 mod schema;
 mod searcher;
+mod snapshot;
+mod snippet;
+mod sparse;
 mod stats;
+mod store;
+mod term_log;
 mod token_map;
+mod words;
+mod writer;
 
 pub use bm25::Bm25Params;
 pub use collection::Collection;
@@ -26,6 +43,7 @@ pub use document::{
 };
 pub use engine::{CollectionEntry, Engine};
 pub use error::{Error, ErrorKind};
+pub use filter::{Filter, MAX_FILTER_BYTES, MAX_FILTER_DEPTH, MAX_FILTER_VALUES};
 pub use fusion::{Fusion, FusionMethod};
 pub use request::{Algorithm, MAX_QUERY_BYTES, MAX_RESULT_WINDOW, Mode, SearchRequest};
 pub use response::{

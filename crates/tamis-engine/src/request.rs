@@ -38,6 +38,17 @@ pub enum Algorithm {
     Oracle,
 }
 
+impl From<Algorithm> for tamis_query::Algorithm {
+    fn from(algorithm: Algorithm) -> Self {
+        match algorithm {
+            Algorithm::Auto => Self::Auto,
+            Algorithm::Exhaustive => Self::Exhaustive,
+            Algorithm::BlockMax => Self::BlockMax,
+            Algorithm::Oracle => Self::Oracle,
+        }
+    }
+}
+
 /// One search. In JSON every field may be left out; unknown ones are refused.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -54,7 +65,7 @@ pub struct SearchRequest {
     pub limit: usize,
     /// How many of the best hits are left out.
     pub offset: usize,
-    /// Only documents for which this expression holds (see the filter grammar).
+    /// Only documents for which this expression holds ([`crate::Filter`]).
     pub filter: Option<String>,
     /// What of each document is returned: names of fields, `title`, `text`. By default the title and
     /// all fields.

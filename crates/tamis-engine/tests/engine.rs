@@ -1,0 +1,10 @@
+//! The engine from outside: every answer against a naive computation over the documents in memory.
+
+#[path = "engine/damage.rs"]
+mod damage;
+#[path = "engine/lifecycle.rs"]
+mod lifecycle;
+#[path = "engine/naive.rs"]
+mod naive;
+#[path = "engine/requests.rs"]
+mod requests;
