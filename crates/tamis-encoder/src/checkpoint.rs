@@ -36,20 +36,22 @@ pub struct Checkpoint {
     name: String,
     path: PathBuf,
     options: CheckpointOptions,
-    document: Arc<Encoding>,
-    query: Arc<Encoding>,
+    document: Encoding,
+    query: Encoding,
     fingerprint: Fingerprint,
 }
 
 /// How texts of one kind are encoded.
 struct Encoding {
     prompt: String,
+    /// One for both kinds in symmetric models.
     model: Model,
 }
 
+#[derive(Clone)]
 enum Model {
-    Transformer(Box<TransformerModel>),
-    Table(Box<QueryTable>),
+    Transformer(Arc<TransformerModel>),
+    Table(Arc<QueryTable>),
 }
 
 impl Checkpoint {
@@ -74,22 +76,24 @@ impl Checkpoint {
         let mut hasher = blake3::Hasher::new();
         hash(&mut hasher, REVISION.as_bytes());
         let special_tokens = in_force.special_tokens.unwrap_or(sides.special_tokens);
-        let mut open_side = |side: &Side, prompt: &str| -> Result<Arc<Encoding>, Error> {
-            Ok(Arc::new(Encoding::open(
-                side,
-                prompt,
-                &in_force,
-                special_tokens,
-                &mut hasher,
-            )?))
-        };
-        let document = open_side(&sides.document, &sides.document_prompt)?;
-        let same = sides.query == sides.document && sides.query_prompt == sides.document_prompt;
-        let query = if same {
-            Arc::clone(&document)
+        let mut open_model = |side: &Side| Model::open(side, &in_force, special_tokens, &mut hasher);
+        let model = open_model(&sides.document)?;
+        let query_model = if sides.query == sides.document {
+            model.clone()
         } else {
-            open_side(&sides.query, &sides.query_prompt)?
+            open_model(&sides.query)?
         };
+        let document = Encoding {
+            prompt: sides.document_prompt,
+            model,
+        };
+        let query = Encoding {
+            prompt: sides.query_prompt,
+            model: query_model,
+        };
+        for encoding in [&document, &query] {
+            hash(&mut hasher, encoding.description().to_string().as_bytes());
+        }
         let fingerprint = Fingerprint::new(*hasher.finalize().as_bytes());
         Ok(Self {
             name,
@@ -142,11 +146,10 @@ impl Encoder for Checkpoint {
     }
 }
 
-impl Encoding {
-    /// Opens one side and adds all that shapes its vectors to `hasher`.
+impl Model {
+    /// Opens one side and adds its files to `hasher`.
     fn open(
         side: &Side,
-        prompt: &str,
         options: &CheckpointOptions,
         special_tokens: SpecialTokens,
         hasher: &mut blake3::Hasher,
@@ -161,31 +164,31 @@ impl Encoding {
                 let (model, read) = TransformerModel::read(files, policy, options.max_length)?;
                 hash(hasher, &read.config);
                 hash(hasher, &read.weights);
-                Model::Transformer(Box::new(model))
+                Self::Transformer(Arc::new(model))
             }
             Side::Table(files) => {
                 let (table, bytes) = QueryTable::read(files, special_tokens, options.max_length)?;
                 hash(hasher, &bytes);
-                Model::Table(Box::new(table))
+                Self::Table(Arc::new(table))
             }
         };
-        let prompt = prompt.to_owned();
-        let encoding = Self { prompt, model };
-        encoding.tokenizer().bytes.iter().for_each(|bytes| hash(hasher, bytes));
-        hash(hasher, encoding.description().to_string().as_bytes());
-        Ok(encoding)
+        model.tokenizer().bytes.iter().for_each(|bytes| hash(hasher, bytes));
+        Ok(model)
     }
 
     fn tokenizer(&self) -> &TextTokenizer {
-        match &self.model {
-            Model::Transformer(model) => &model.tokenizer,
-            Model::Table(table) => &table.tokenizer,
+        match self {
+            Self::Transformer(model) => &model.tokenizer,
+            Self::Table(table) => &table.tokenizer,
         }
     }
+}
 
+impl Encoding {
     fn encode(&self, kind: InputKind, texts: &[&str]) -> Result<Vec<SparseEncoding>, Error> {
         let split = |(text, content): (usize, &&str)| {
-            self.tokenizer()
+            self.model
+                .tokenizer()
                 .split(&self.prompt, content)
                 .map_err(|reason| Error::Tokenise { text, reason })
         };
@@ -215,7 +218,7 @@ impl Encoding {
             }),
         };
         description["prompt"] = self.prompt.as_str().into();
-        description["max_length"] = self.tokenizer().max_length.into();
+        description["max_length"] = self.model.tokenizer().max_length.into();
         description
     }
 }
