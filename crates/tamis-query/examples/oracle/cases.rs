@@ -66,7 +66,13 @@ pub struct Shape {
 impl Shape {
     /// Any shape of at most `max_docs` documents.
     pub fn random(random: &mut Random, max_docs: u32) -> Self {
-        let num_docs = random.pick(&[0, 1, 2, 63, 64, 65, 200, 256, 257, 300, 700, 1000, 2500, 5000]);
+        let small = [0, 1, 2, 63, 64, 65, 200, 256, 257, 300];
+        let large = [700, 1000, 1500, 2000, 2500, 3000, 4096, 5000];
+        let num_docs = if random.chance(40) {
+            random.pick(&small)
+        } else {
+            random.pick(&large)
+        };
         Self {
             num_docs: num_docs.min(max_docs),
             num_terms: random.pick(&[1, 2, 5, 20, 60, 150]),
@@ -129,7 +135,9 @@ pub fn index(shape: &Shape, documents: &[Document]) -> Index {
 /// A query over the terms of `shape` and some that no document has.
 pub fn query(shape: &Shape, random: &mut Random) -> SparseVector {
     let num_terms = shape.num_terms + 3;
-    let len = random.pick(&[0, 1, 1, 2, 3, 5, 10, 40, num_terms]).min(num_terms);
+    let len = random
+        .pick(&[0, 1, 1, 2, 2, 3, 3, 5, 5, 10, 10, 20, 40, num_terms])
+        .min(num_terms);
     let style = random.below(5);
     let mut terms: Vec<u32> = (0..len).map(|_| random.below(num_terms)).collect();
     if len == num_terms {

@@ -26,9 +26,9 @@ const ALGORITHMS: [Algorithm; 4] = [
     Algorithm::Exhaustive,
     Algorithm::BlockMax,
 ];
-const K: [usize; 9] = [0, 1, 2, 3, 10, 37, 100, 1000, usize::MAX];
+const K: [usize; 9] = [1, 2, 3, 10, 37, 60, 100, 1000, usize::MAX];
 const QUERIES_PER_COLLECTION: usize = 30;
-const MAX_DOCS: u32 = 2500;
+const MAX_DOCS: u32 = 5000;
 
 /// Cases run so far, differences found, and how often each strategy was used.
 #[derive(Default)]
