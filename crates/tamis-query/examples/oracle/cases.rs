@@ -76,10 +76,10 @@ impl Shape {
         Self {
             num_docs: num_docs.min(max_docs),
             num_terms: random.pick(&[1, 2, 5, 20, 60, 150]),
-            density: random.pick(&[1, 3, 8, 20, 60, 100]),
+            density: random.pick(&[0, 0, 1, 3, 8, 20, 60, 100]),
             max_impact: random.pick(&[1, 2, 5, 40, 255]),
             constant: random.chance(15),
-            cluster: random.pick(&[0, 0, 16, 64, 100, 400]),
+            cluster: random.pick(&[0, 0, 16, 64, 100, 200, 400]),
             window_bits: random.pick(&[8, 8, 9, 10, 12, 16]),
             reorder: random.chance(40),
         }
