@@ -3,7 +3,6 @@
 use std::fmt;
 use std::io;
 use std::process::ExitCode;
-use tamis_core::container::ContainerError;
 use tamis_engine::ErrorKind;
 
 /// Shown below `--help`.
@@ -103,14 +102,10 @@ fn of_engine(error: &tamis_engine::Error) -> Exit {
 }
 
 fn of_index(error: &tamis_index::Error) -> Option<Exit> {
-    use tamis_index::Error;
     match error {
-        Error::Container {
-            source: ContainerError::NewerVersion { .. },
-            ..
-        } => Some(Exit::Mismatch),
-        Error::Container { .. } | Error::Damaged { .. } | Error::Vocabulary { .. } => Some(Exit::Corrupt),
-        Error::TooLarge { .. } => Some(Exit::Resource),
+        error if error.is_newer_version() => Some(Exit::Mismatch),
+        error if error.is_corruption() => Some(Exit::Corrupt),
+        tamis_index::Error::TooLarge { .. } => Some(Exit::Resource),
         _ => None,
     }
 }

@@ -33,7 +33,7 @@ const WALLS: [(&str, &[&str]); 9] = [
 /// Where `unsafe` is allowed, as path prefixes.
 const UNSAFE_ALLOWED: [&str; 2] = ["crates/tamis-kernels/src/", "crates/tamis-index/src/mmap.rs"];
 
-/// Modules that implement something published; each names its source as "(VENUE YEAR ...)".
+/// Modules that implement something published; the module comment names the source with its year.
 const CITED: [&str; 14] = [
     "crates/tamis-core/src/impact.rs",
     "crates/tamis-encoder/src/lexical/bm25.rs",
@@ -216,18 +216,14 @@ fn unsafe_stays_where_it_is_allowed_and_says_why_it_is_sound() {
 fn algorithms_name_their_source() {
     for path in CITED {
         let text = read(Path::new(path));
-        let cited = text.match_indices('(').any(|(at, _)| {
-            let inside: String = text[at + 1..]
-                .chars()
-                .take_while(|&next| next != ')')
-                .take(60)
-                .collect();
-            let year = inside
-                .split([' ', ',', ';'])
-                .any(|word| word.len() == 4 && (word.starts_with("19") || word.starts_with("20")));
-            year && inside.starts_with(|first: char| first.is_ascii_uppercase())
-        });
-        assert!(cited, "{path} names no paper as (VENUE YEAR)");
+        let header: String = text.lines().take_while(|line| line.starts_with("//!")).collect();
+        let years = header
+            .match_indices(['1', '2'])
+            .filter_map(|(at, _)| header.get(at..at + 4));
+        let cited = years
+            .filter(|year| year.starts_with("19") || year.starts_with("20"))
+            .any(|year| year.parse::<u16>().is_ok());
+        assert!(cited, "{path} names no paper with its year in its module comment");
     }
 }
 

@@ -1,4 +1,5 @@
-//! The metrics, their names, and their values for one ranked list.
+//! What a ranked list is worth: nDCG after Järvelin and Kekäläinen (TOIS 2002), the other measures as `trec_eval`
+//! defines them.
 
 use std::fmt;
 use std::num::NonZeroUsize;

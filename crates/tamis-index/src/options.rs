@@ -12,7 +12,8 @@ pub struct IndexOptions {
     pub window_bits: u32,
     /// How weights become impacts.
     pub quantisation: Quantisation,
-    /// Where documents are laid out so that similar ones are neighbours; `None` keeps the order of adding.
+    /// Where documents are laid out so that similar ones are neighbours, which searches with pruning need;
+    /// on by default. `None` keeps the order of adding, which builds faster and smaller.
     pub reorder: Option<ReorderOptions>,
     /// Bytes that documents may take in memory while they are collected and sorted. Default 256 MiB.
     ///
@@ -62,7 +63,7 @@ impl Default for IndexOptions {
         Self {
             window_bits: 16,
             quantisation: Quantisation::Auto,
-            reorder: None,
+            reorder: Some(ReorderOptions::default()),
             memory_budget_bytes: 256 << 20,
         }
     }

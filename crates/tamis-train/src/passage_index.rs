@@ -36,6 +36,8 @@ impl<'a> PassageIndex<'a> {
         let quantisation = encoder.max_weight().map_or(Quantisation::Auto, Quantisation::MaxWeight);
         let options = IndexOptions {
             quantisation,
+            // Searched once and thrown away: ordering would cost more than it saves.
+            reorder: None,
             ..IndexOptions::default()
         };
         let mut builder = IndexBuilder::new(options, spill_dir)?;

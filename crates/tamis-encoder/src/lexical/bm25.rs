@@ -1,4 +1,4 @@
-//! BM25's two factors as document and query weights (Robertson et al., TREC-3).
+//! BM25's two factors as document and query weights (Robertson et al., TREC-3, 1994).
 
 use super::Analyzer;
 use crate::{Encoder, Error, InputKind, QueryWeighting, SparseEncoding};
