@@ -1,5 +1,7 @@
 //! The engine from outside: every answer against a naive computation over the documents in memory.
 
+#[path = "engine/crash.rs"]
+mod crash;
 #[path = "engine/damage.rs"]
 mod damage;
 #[path = "engine/lifecycle.rs"]

@@ -26,6 +26,8 @@ enum Step {
     Commit,
     Optimize,
     Reopen,
+    /// Goes on with a copy of the files as they are while the collection is open.
+    Crash,
 }
 
 const WORDS: [&str; 8] = ["sieve", "flour", "mesh", "fine", "mill", "Miller's", "bread", "grain"];
@@ -98,6 +100,7 @@ fn step() -> impl Strategy<Value = Step> {
         3 => Just(Step::Commit),
         1 => Just(Step::Optimize),
         1 => Just(Step::Reopen),
+        1 => Just(Step::Crash),
     ]
 }
 
@@ -188,12 +191,26 @@ fn open(path: &Path) -> Collection {
     Collection::open(path).expect("undamaged")
 }
 
+/// Copies what is there; files that go away meanwhile belong to no commit.
+fn copy_directory(from: &Path, to: &Path) {
+    std::fs::create_dir(to).expect("new");
+    for entry in std::fs::read_dir(from).expect("readable") {
+        let entry = entry.expect("readable");
+        let copy = to.join(entry.file_name());
+        if entry.path().is_dir() {
+            copy_directory(&entry.path(), &copy);
+        } else {
+            let _ = std::fs::copy(entry.path(), copy);
+        }
+    }
+}
+
 fn run(steps: Vec<Step>) {
     let dir = tempfile::tempdir().expect("temp dir");
-    let path = dir.path().join("collection");
+    let mut path = dir.path().join("collection");
     let mut collection = Collection::create(&path, &config(), None).expect("made");
     let (mut committed, mut current) = (Documents::new(), Documents::new());
-    for step in steps.into_iter().chain([Step::Commit, Step::Reopen]) {
+    for (at, step) in steps.into_iter().chain([Step::Commit, Step::Reopen]).enumerate() {
         match step {
             Step::Upsert(document) => {
                 let report = collection.add(vec![document.clone()]).expect("added");
@@ -215,6 +232,14 @@ fn run(steps: Vec<Step>) {
                 assert!(collection.stats().num_segments <= 1 && collection.stats().num_deleted == 0);
                 committed = current.clone();
             }
+            Step::Crash => {
+                let copy = dir.path().join(format!("copy-{at}"));
+                copy_directory(&path, &copy);
+                drop(collection);
+                path = copy;
+                collection = open(&path);
+                current = committed.clone();
+            }
             Step::Reopen => {
                 drop(collection);
                 collection = open(&path);
@@ -226,7 +251,7 @@ fn run(steps: Vec<Step>) {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 40, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 24, ..ProptestConfig::default() })]
     #[test]
     fn answers_are_those_of_the_naive_collection(steps in prop::collection::vec(step(), 0..40)) {
         run(steps);
