@@ -288,7 +288,7 @@ def plain_inference_free():
     half = {name: tensor.half() for name, tensor in load_file(folder / "model.safetensors").items()}
     save_file(half, folder / "model.safetensors", metadata={"format": "pt"})
     generator = torch.Generator().manual_seed(9)
-    idf = {token: round(float(torch.rand(1, generator=generator)) * 9, 6) for token in tok.get_vocab()}
+    idf = {token: round(float(torch.rand(1, generator=generator)) * 9, 6) for token in sorted(tok.get_vocab())}
     left_out = "wheel"  # Not in the table: weight 1, as in OpenSearch's own code.
     del idf[left_out]
     (folder / "idf.json").write_text(json.dumps(idf, ensure_ascii=False, indent=0) + "\n")
