@@ -68,7 +68,11 @@ pub fn parse<T: DeserializeOwned>(body: &[u8]) -> Result<T, Failure> {
 pub fn query<T: DeserializeOwned>(request: &HttpRequest) -> Result<T, Failure> {
     match Query::<T>::from_query(request.query_string()) {
         Ok(query) => Ok(query.into_inner()),
-        Err(error) => Err(value_failure(&error.to_string(), None, "query string")),
+        Err(error) => {
+            let reason = error.to_string();
+            let reason = reason.strip_prefix("Query deserialize error: ").unwrap_or(&reason);
+            Err(value_failure(reason, None, "query string"))
+        }
     }
 }
 

@@ -70,7 +70,8 @@ fn code(error: &Error) -> Code {
         Error::CollectionNotFound { .. } => Code::CollectionNotFound,
         Error::DocumentNotFound { .. } => Code::DocumentNotFound,
         Error::CollectionExists { .. } => Code::CollectionExists,
-        Error::Encoder(error) => model_code(error),
+        Error::Encoder(source) => model_code(source),
+        Error::Model { .. } => Code::InvalidModel,
         Error::Unavailable { source, .. } => code(source),
         other => match other.kind() {
             ErrorKind::InvalidRequest => Code::InvalidValue,

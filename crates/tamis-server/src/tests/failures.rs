@@ -50,7 +50,12 @@ fn broken_json_is_located() {
         .send("POST", "/v1/collections/books/search", &[], b"{\"q\": \"\xff\"}")
         .expect_error(400, "malformed_json");
     running
-        .send("POST", "/v1/collections/books/search", &[], "[".repeat(9999).as_bytes())
+        .send(
+            "POST",
+            "/v1/collections/books/documents",
+            &[],
+            "[".repeat(9999).as_bytes(),
+        )
         .expect_error(400, "malformed_json");
 }
 
