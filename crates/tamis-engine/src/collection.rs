@@ -23,6 +23,7 @@ use crate::writer::{SEGMENTS, SPILL, Writer};
 use rayon::prelude::*;
 use std::collections::BTreeMap;
 use std::path::Path;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use tamis_core::{Fingerprint, Quantiser, Vocabulary};
 use tamis_encoder::Encoder;
@@ -38,6 +39,8 @@ pub struct Collection {
     shared: Arc<Shared>,
     writer: Mutex<Writer>,
     snapshot: RwLock<Arc<Snapshot>>,
+    /// Changes that wait for a commit; kept apart so that counting never waits for a writer.
+    num_pending: AtomicU64,
     _lock: DirectoryLock,
 }
 
@@ -148,6 +151,7 @@ impl Collection {
             shared,
             writer: Mutex::new(writer),
             snapshot: RwLock::new(snapshot),
+            num_pending: AtomicU64::new(0),
             _lock: lock,
         })
     }
@@ -177,7 +181,9 @@ impl Collection {
             report.truncated += ready.iter().filter(|document| document.truncated).count();
             report.failed.extend(failed);
             let mut writer = self.writer();
-            report.saturated_weights += writer.add(ready, &self.current())?;
+            let added = writer.add(ready, &self.current());
+            self.count_pending(&writer);
+            report.saturated_weights += added?;
         }
     }
 
@@ -188,7 +194,13 @@ impl Collection {
     /// As [`Collection::add`].
     pub fn delete(&self, ids: &[String]) -> Result<usize, Error> {
         let mut writer = self.writer();
-        writer.delete(ids, &self.current())
+        let deleted = writer.delete(ids, &self.current());
+        self.count_pending(&writer);
+        deleted
+    }
+
+    fn count_pending(&self, writer: &Writer) {
+        self.num_pending.store(writer.num_pending(), Ordering::Relaxed);
     }
 
     /// Makes everything added and deleted so far searchable and durable, and returns the generation.
@@ -213,7 +225,9 @@ impl Collection {
         commit: impl FnOnce(&mut Writer, &Snapshot) -> Result<Option<Snapshot>, Error>,
     ) -> Result<u64, Error> {
         let mut writer = self.writer();
-        if let Some(snapshot) = commit(&mut writer, &self.current())? {
+        let published = commit(&mut writer, &self.current());
+        self.count_pending(&writer);
+        if let Some(snapshot) = published? {
             *self.snapshot.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(snapshot);
         }
         Ok(self.current().stats.generation)
@@ -256,12 +270,11 @@ impl Collection {
         self.current().num_docs
     }
 
-    /// Counts at the last commit, and how many changes wait for the next. Waits for a running commit.
+    /// Counts at the last commit, and how many changes wait for the next. Never waits.
     #[must_use]
     pub fn stats(&self) -> CollectionStats {
-        let writer = self.writer();
         CollectionStats {
-            num_pending: writer.num_pending(),
+            num_pending: self.num_pending.load(Ordering::Relaxed),
             ..self.current().stats.clone()
         }
     }

@@ -1,22 +1,4 @@
-//! Filter expressions.
-//!
-//! ```text
-//! expression = conjunction { "OR" conjunction }
-//! conjunction = factor { "AND" factor }
-//! factor     = "NOT" factor | "(" expression ")" | "EXISTS" "(" field ")" | field test
-//! test       = ("=" | "==" | "!=" | "<" | "<=" | ">" | ">=") value
-//!            | [ "NOT" ] "IN" "[" value { "," value } "]"
-//!            | "BETWEEN" value "AND" value                      (both ends included)
-//! value      = "text" | 'text' | word                           (quotes take \" \' \\ as escapes)
-//! ```
-//!
-//! Example: `year >= 1990 AND (lang = "en" OR tags IN ["a", "b"]) AND NOT draft = true`.
-//!
-//! Words of the grammar are written in any case; `AND` binds tighter than `OR`. A value is read by the type
-//! of its field: integers and floats in digits, `true` and `false`, dates as `2024-05-01` or RFC 3339
-//! (unquoted too), keywords compared byte by byte. A field with several values passes a test when one of
-//! them does; `!=`, `NOT IN` and `NOT` hold for every other document, also for those without the field.
-//! A filter has at most 16 KiB, 4,096 values and 32 levels of brackets and `NOT`.
+//! Filter expressions: which documents a search may return.
 
 mod evaluate;
 mod lexer;
@@ -37,9 +19,25 @@ pub const MAX_FILTER_VALUES: usize = 4096;
 /// The most levels of brackets and `NOT`.
 pub const MAX_FILTER_DEPTH: usize = 32;
 
-/// A filter expression that fits a schema. The module's text in the source has the grammar: comparisons
-/// (`=`, `!=`, `<`, `<=`, `>`, `>=`), `IN [..]`, `BETWEEN .. AND ..`, `EXISTS(field)`, `AND`, `OR`, `NOT`,
-/// brackets.
+/// A filter expression that fits a schema.
+///
+/// ```text
+/// expression = conjunction { "OR" conjunction }
+/// conjunction = factor { "AND" factor }
+/// factor     = "NOT" factor | "(" expression ")" | "EXISTS" "(" field ")" | field test
+/// test       = ("=" | "==" | "!=" | "<" | "<=" | ">" | ">=") value
+///            | [ "NOT" ] "IN" "[" value { "," value } "]"
+///            | "BETWEEN" value "AND" value                      (both ends included)
+/// value      = "text" | 'text' | word                           (quotes take \" \' \\ as escapes)
+/// ```
+///
+/// Example: `year >= 1990 AND (lang = "en" OR tags IN ["a", "b"]) AND NOT draft = true`.
+///
+/// Words of the grammar are written in any case; `AND` binds tighter than `OR`. A value is read by the type
+/// of its field: integers and floats in digits, `true` and `false`, dates as `2024-05-01` or RFC 3339
+/// (unquoted too), keywords compared byte by byte. A field with several values passes a test when one of
+/// them does; `!=`, `NOT IN` and `NOT` hold for every other document, also for those without the field.
+/// A filter has at most 16 KiB, 4,096 values and 32 levels of brackets and `NOT`.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Filter {
     root: Node,

@@ -68,7 +68,7 @@ pub struct SearchRequest {
     /// Only documents for which this expression holds ([`crate::Filter`]).
     pub filter: Option<String>,
     /// What of each document is returned: names of fields, `title`, `text`. By default the title and
-    /// all fields.
+    /// all fields; with an empty list ids and scores alone, which is fastest.
     pub fields: Option<Vec<String>>,
     /// Whether hits come with a snippet and the places of matched words in it.
     pub highlight: bool,

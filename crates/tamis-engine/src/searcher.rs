@@ -4,6 +4,7 @@ use crate::Error;
 use crate::allowed::Allowed;
 use crate::bm25::Bm25Query;
 use crate::document::StoredDocument;
+use crate::fields::Source;
 use crate::filter::Filter;
 use crate::fusion::contributions;
 use crate::ranking::{Ranked, best};
@@ -282,7 +283,12 @@ impl Searcher {
     /// What is stored of a hit, as far as it was asked for.
     fn fetch(&self, plan: &Plan<'_>, hit: &Ranked<f32>, marker: Option<&Marker>) -> Result<SearchHit, Error> {
         let view = &self.snapshot.segments[hit.segment];
-        let mut source = view.source(hit.doc, &self.snapshot.shared.fields)?;
+        // Reading stored documents costs more than finding them: whoever asks for ids only gets them faster.
+        let needs_source = marker.is_some() || plan.request.fields.as_ref().is_none_or(|wanted| !wanted.is_empty());
+        let mut source = match needs_source {
+            true => view.source(hit.doc, &self.snapshot.shared.fields)?,
+            false => Source::default(),
+        };
         let snippet = marker.map(|marker| extract(marker, source.title.as_deref(), source.text.as_deref()));
         let wanted = plan.request.fields.as_deref();
         let has = |name: &str| wanted.is_some_and(|wanted| wanted.iter().any(|known| known == name));

@@ -140,6 +140,10 @@ fn hits_carry_what_was_asked_for() {
     let hit = searcher.search(&request).expect("valid").hits.remove(0);
     assert!(hit.title.is_none() && hit.text.is_some());
     assert_eq!(serde_json::Value::Object(hit.fields), json!({"year": 1990}));
+    request.fields = Some(Vec::new());
+    request.highlight = false;
+    let hit = searcher.search(&request).expect("valid").hits.remove(0);
+    assert!(hit.title.is_none() && hit.text.is_none() && hit.fields.is_empty() && hit.snippet.is_none());
     request.fields = Some(vec!["yeer".to_owned()]);
     let message = searcher.search(&request).expect_err("unknown field").to_string();
     assert!(message.contains("did you mean `year`"), "{message}");
