@@ -6,6 +6,8 @@ mod crash;
 mod damage;
 #[path = "engine/lifecycle.rs"]
 mod lifecycle;
+#[path = "engine/models.rs"]
+mod models;
 #[path = "engine/naive.rs"]
 mod naive;
 #[path = "engine/requests.rs"]
