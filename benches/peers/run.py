@@ -20,6 +20,7 @@ import os
 import platform
 import subprocess
 import time
+from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
@@ -199,7 +200,7 @@ def main():
     record = {
         "collection": options.collection.name, "rounds": options.rounds, "date": time.strftime("%Y-%m-%d"),
         "processor": processor(), "cores": os.cpu_count(), "rustc": first_line("rustc", "--version"),
-        "commit": first_line("git", "rev-parse", "--short=12", "HEAD"), "pyvsag": "0.18.5", "sindi_window": SINDI_WINDOW,
+        "commit": first_line("git", "rev-parse", "--short=12", "HEAD"), "pyvsag": version("pyvsag"), "sindi_window": SINDI_WINDOW,
         "tamis": tamis.facts, "sindi_docs_per_second": round(sindi.docs_per_second), "sindi_memory_mib": round(sindi.grown_mib), "rows": rows,
     }
     print(json.dumps({key: record[key] for key in ("processor", "tamis", "sindi_docs_per_second", "sindi_memory_mib")}))

@@ -9,9 +9,12 @@
 //! Sums are `u32` and wrap on overflow; callers prove that they do not (for scores, the bounds on
 //! query terms, query weights and impacts do).
 
-#![expect(
-    unsafe_code,
-    reason = "vector loads and stores, prefetching, and the one call that enters a target feature"
+#![cfg_attr(
+    target_arch = "x86_64",
+    expect(
+        unsafe_code,
+        reason = "vector loads and stores, prefetching, and the one call that enters a target feature"
+    )
 )]
 
 #[cfg(target_arch = "x86_64")]
