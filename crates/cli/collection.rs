@@ -1,6 +1,6 @@
 //! Filling a collection from records.
 
-use crate::encoding::BATCH;
+use crate::encoding::{self, BATCH};
 use crate::exit::{Exit, failure};
 use crate::input::{self, Body, Broken, Record};
 use crate::output;
@@ -58,7 +58,7 @@ pub fn fill(target: &Target, name: &str, model: Option<&str>, input: &Path, brok
             config.fields = FieldSchema::new(target.fields.iter().map(|field| (field.0.clone(), field.1)).collect())?;
             let spec = model.unwrap_or("lexical");
             config.model = Some(spec.to_owned());
-            engine.create_collection(&config)?
+            engine.create_collection_with(&config, Some(encoding::open_model_for(spec, input)?))?
         }
         Err(error) => return Err(error.into()),
     };
@@ -92,7 +92,7 @@ pub fn create(
     encoder: Arc<dyn Encoder>,
     records: Vec<Record>,
 ) -> anyhow::Result<Arc<Collection>> {
-    let collection = engine.create_collection(config)?;
+    let collection = engine.create_collection_with(config, Some(encoder))?;
     let mut undeclared = BTreeSet::new();
     let documents = records
         .into_iter()

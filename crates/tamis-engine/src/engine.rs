@@ -86,6 +86,19 @@ impl Engine {
     /// # Errors
     /// [`Error::CollectionExists`], and as [`Collection::create`].
     pub fn create_collection(&self, config: &CollectionConfig) -> Result<Arc<Collection>, Error> {
+        self.create_collection_with(config, None)
+    }
+
+    /// As [`Engine::create_collection`], with an opened model in place of the one that `config` names:
+    /// one whose options are not the default ones. The collection opens it again by its description.
+    ///
+    /// # Errors
+    /// As [`Engine::create_collection`].
+    pub fn create_collection_with(
+        &self,
+        config: &CollectionConfig,
+        encoder: Option<Arc<dyn Encoder>>,
+    ) -> Result<Arc<Collection>, Error> {
         config.validate()?;
         let mut changes = self.changes.lock().unwrap_or_else(PoisonError::into_inner);
         *changes += 1;
@@ -95,7 +108,7 @@ impl Engine {
             });
         }
         let temporary = self.data_dir.join(TEMPORARY).join(format!("{}-{changes}", config.name));
-        let made = Collection::create(&temporary, config, None);
+        let made = Collection::create(&temporary, config, encoder);
         let encoder = match made {
             Ok(made) => made.encoder().cloned(),
             Err(error) => {
