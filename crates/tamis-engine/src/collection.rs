@@ -9,7 +9,7 @@
 //! ```
 
 use crate::Error;
-use crate::checksum::FileRecord;
+use crate::checksum::{FileRecord, sync_directory};
 use crate::config::{CollectionConfig, DEFAULT_MAX_WEIGHT};
 use crate::document::{AddReport, Document};
 use crate::lock::DirectoryLock;
@@ -101,6 +101,9 @@ impl Collection {
         };
         let mut writer = Writer::open(directory, &shared, log, manifest)?;
         writer.publish_empty()?;
+        if let Some(parent) = directory.canonicalize().map_err(io)?.parent() {
+            sync_directory(parent)?;
+        }
         Self::assemble(shared, writer, lock)
     }
 
