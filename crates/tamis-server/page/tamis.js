@@ -159,15 +159,16 @@ function showLens(terms) {
 }
 
 function termBars(terms) {
-  const sorted = [...terms].sort((a, b) => b.weight - a.weight);
-  const largest = sorted[0].weight || 1;
+  // Heaviest first; terms that no document has come last and without a bar.
+  const sorted = [...terms].sort((a, b) => (b.df > 0) - (a.df > 0) || b.weight - a.weight);
+  const largest = Math.max(...terms.map((term) => (term.df > 0 ? term.weight : 0)), 1e-9);
   const row = (term) => {
     const kind = term.df === 0 ? "absent" : term.typed ? "typed" : "added";
     const said = `${term.term}: weight ${weight(term.weight)}, ${term.typed ? "typed" : "added by the model"}, in ${count(term.df)} documents`;
     return el("li", { class: kind, title: said },
       el("span", { class: "word" }, term.term),
       el("span", { class: "weight" }, term.df === 0 ? "not found" : weight(term.weight)),
-      el("div", { class: "track", "aria-hidden": "true" }, el("div", { class: "bar", width: `${Math.max(1, (100 * term.weight) / largest)}%` })));
+      el("div", { class: "track", "aria-hidden": "true" }, el("div", { class: "bar", width: term.df > 0 ? `${Math.max(1, (100 * term.weight) / largest)}%` : "0" })));
   };
   const list = el("ul", { class: "terms" }, sorted.slice(0, TERMS_AT_FIRST).map(row));
   if (sorted.length <= TERMS_AT_FIRST) return [list];
