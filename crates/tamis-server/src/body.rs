@@ -76,27 +76,47 @@ pub fn query<T: DeserializeOwned>(request: &HttpRequest) -> Result<T, Failure> {
     }
 }
 
-/// What a JSON error means to the client.
+/// What a JSON error in a whole body means to the client.
 pub fn json_failure(error: &serde_json::Error) -> Failure {
+    let reason = reason_of(error);
     let place = (error.line() > 0).then(|| (error.line(), error.column()));
-    let full = error.to_string();
-    let reason = full
-        .rsplit_once(" at line ")
-        .map_or(full.as_str(), |(reason, _)| reason);
     if error.is_data() {
-        return value_failure(reason, place, "body");
+        return value_failure(&reason, place, "body");
     }
     let (line, column) = place.unwrap_or((1, 1));
-    Failure::new(
-        Code::MalformedJson,
-        format!("The body is not valid JSON at line {line}, column {column}: {reason}."),
-    )
-    .detail(Detail {
+    let message = format!("The body is not valid JSON at line {line}, column {column}: {reason}.");
+    Failure::new(Code::MalformedJson, message).detail(Detail {
         line: Some(line),
         column: Some(column),
-        reason: reason.to_owned(),
+        reason,
         ..Detail::default()
     })
+}
+
+/// What a JSON error in one line of an NDJSON body means to the client; the item that carries it names the line.
+pub fn line_failure(error: &serde_json::Error) -> Failure {
+    let reason = reason_of(error);
+    if error.is_data() {
+        return value_failure(&reason, None, "line");
+    }
+    let column = error.column();
+    Failure::new(
+        Code::MalformedJson,
+        format!("The line is not valid JSON at column {column}: {reason}."),
+    )
+    .detail(Detail {
+        column: Some(column),
+        reason,
+        ..Detail::default()
+    })
+}
+
+/// Serde's message without the place at its end.
+fn reason_of(error: &serde_json::Error) -> String {
+    let full = error.to_string();
+    full.rsplit_once(" at line ")
+        .map_or(full.as_str(), |(reason, _)| reason)
+        .to_owned()
 }
 
 /// A value that was read but does not fit. Serde says "unknown field `x`, expected one of `a`, `b`"; the names in it give

@@ -53,6 +53,7 @@ codes! {
     Conflict "conflict" 409 "conflict" "The request contradicts the present state.";
     BodyTooLarge "body_too_large" 413 "limit" "The body is larger than the limit; send NDJSON to the bulk route instead.";
     LineTooLong "line_too_long" 413 "limit" "A line of the NDJSON body is longer than the limit.";
+    UnsupportedEncoding "unsupported_encoding" 415 "invalid_request" "The body is compressed; send it as it is.";
     TooManySearches "too_many_searches" 429 "limit" "All places for searches are taken; the Retry-After header says when to try again.";
     OutOfResources "out_of_resources" 503 "unavailable" "Memory, disk space or a lock could not be had.";
     CorruptData "corrupt_data" 500 "corrupt" "Data on disk fails its checks; nothing was answered from it.";

@@ -93,9 +93,18 @@ fn describe_error(response: ServiceResponse<BoxBody>, id: &str) -> ServiceRespon
     response.into_response(answer)
 }
 
-/// Refuses what only a hostile page would send: a service without keys must not be reachable through a visitor's browser.
+/// Refuses compressed bodies, and what only a hostile page would send: a service without keys must not be reachable through a visitor's browser.
 /// A rebound DNS name shows in `Host`, a form on another site in `Origin`.
 fn admit(method: &Method, headers: &HeaderMap, options: &ServerOptions) -> Result<(), Failure> {
+    let encoding = headers
+        .get(header::CONTENT_ENCODING)
+        .filter(|encoding| *encoding != "identity");
+    if encoding.is_some() {
+        return Err(Failure::new(
+            Code::UnsupportedEncoding,
+            "Compressed bodies are not read; send the body as it is.",
+        ));
+    }
     let host = headers.get(header::HOST).and_then(|value| value.to_str().ok());
     if let Some(host) = host.filter(|_| options.host.is_loopback() && !options.insecure) {
         let name = host_name(host);

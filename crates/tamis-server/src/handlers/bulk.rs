@@ -8,7 +8,7 @@ use actix_web::{HttpRequest, HttpResponse};
 use serde_json::{Map, Value};
 use tamis_engine::{Collection, Document};
 
-use crate::body::{self, json_failure};
+use crate::body::{self, line_failure};
 use crate::failure::{Code, Detail, Failure};
 use crate::lines::{Line, Lines};
 use crate::state::{State, blocking};
@@ -232,7 +232,7 @@ impl Work<'_> {
 
 /// Reads a line; a failure carries the id if the line got that far.
 fn operation(bytes: &[u8]) -> Result<Operation, (Option<String>, Failure)> {
-    let mut object: Map<String, Value> = serde_json::from_slice(bytes).map_err(|error| (None, json_failure(&error)))?;
+    let mut object: Map<String, Value> = serde_json::from_slice(bytes).map_err(|error| (None, line_failure(&error)))?;
     let id = object
         .get("id")
         .or_else(|| object.get("_id"))

@@ -97,6 +97,11 @@ fn broken_lines_are_named_and_the_others_count() {
     );
     assert!(items.iter().all(|item| item["status"] == 400));
     assert_eq!(items[0]["error"]["details"][0]["column"], 18);
+    assert_eq!(
+        items[0]["error"]["details"][0].get("line"),
+        None,
+        "the item names the line"
+    );
     assert_eq!(items[3]["error"]["details"][0]["suggestion"], "upsert");
     assert_eq!(items[4]["error"]["details"][0]["suggestion"], "doc.text");
     for id in ["a", "z"] {

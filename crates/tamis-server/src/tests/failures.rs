@@ -95,6 +95,22 @@ fn the_clients_request_id_is_kept() {
 }
 
 #[test]
+fn a_compressed_body_is_refused_as_such() {
+    let running = Running::with_books();
+    let zipped = [("content-encoding", "gzip")];
+    let answer = running.send(
+        "POST",
+        "/v1/collections/books/documents/bulk",
+        &zipped,
+        &[0x1f, 0x8b, 8, 0],
+    );
+    answer.expect_error(415, "unsupported_encoding");
+    let plain = [("content-encoding", "identity")];
+    let answer = running.send("POST", "/v1/collections/books/search", &plain, b"{\"q\":\"flour\"}");
+    assert_eq!(answer.status, 200);
+}
+
+#[test]
 fn other_hosts_and_origins_are_kept_out() {
     let running = Running::with_books();
     running
