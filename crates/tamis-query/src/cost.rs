@@ -29,7 +29,7 @@ const BLOCK: f64 = 40.0;
 
 /// One document over the forward index, and one of its terms.
 const FORWARD_DOCUMENT: f64 = 60.0;
-const FORWARD_TERM: f64 = 1.2;
+const FORWARD_TERM: f64 = 4.5;
 
 /// Accumulating all of a window.
 pub(crate) fn exhaustive(window: Window, parts: &[Part<'_>]) -> f64 {
@@ -63,7 +63,10 @@ pub(crate) fn forward(num_docs: u64, terms_per_doc: f64) -> f64 {
     num_docs as f64 * (FORWARD_DOCUMENT + FORWARD_TERM * terms_per_doc)
 }
 
+/// Adding one posting, some of them in columns.
+const COARSE_POSTING: f64 = 0.5;
+
 /// Accumulating `num_postings` postings over `num_docs` documents: the coarse figure of a whole search.
 pub(crate) fn windows(num_postings: u64, num_docs: u32) -> f64 {
-    POSTING * num_postings as f64 + SCANNED_SUM * f64::from(num_docs)
+    COARSE_POSTING * num_postings as f64 + SCANNED_SUM * f64::from(num_docs)
 }

@@ -6,7 +6,6 @@
 //! for sums that reach the threshold a tile at a time while it is in the first-level cache.
 
 use crate::blocks::{BLOCK_POSITIONS, bits};
-use crate::filter::Filter;
 use crate::scratch::Space;
 use crate::window::{Part, Pass, Window, add_columns};
 use std::ops::Range;
@@ -65,7 +64,7 @@ pub(crate) fn finish_window(pass: &mut Pass<'_>, window: Window, parts: &[Part<'
             .step_by(TILE_POSITIONS)
             .map(|start| start..(start + TILE_POSITIONS).min(len))
     };
-    if !pass.is_settled && k >= MIN_SAMPLED_K && k <= len / SAMPLE_STRIDE {
+    if !pass.is_settled && k >= MIN_SAMPLED_K && needed(pass) <= len / SAMPLE_STRIDE {
         pass.space.sample.clear();
         for tile in tiles() {
             complete_tile(pass, window, parts, tile.clone());
@@ -108,19 +107,24 @@ fn drain_tile(pass: &mut Pass<'_>, window: Window, tile: Range<usize>) {
     pass.offer_found(window);
 }
 
+/// Documents that prove `k` allowed ones among them.
+fn needed(pass: &Pass<'_>) -> usize {
+    pass.space.top.k().saturating_add(pass.filter.num_unmasked())
+}
+
 /// Guesses from the sample a score that somewhat more than `k` documents reach, and makes it the floor
 /// when a count proves it. Without it a large `k` lets most documents in at first, only to drop them.
 fn raise_floor(pass: &mut Pass<'_>, len: usize) {
-    let k = pass.space.top.k();
+    let needed = needed(pass);
     let Space { sums, sample, .. } = &mut *pass.space;
-    let expected = k / SAMPLE_STRIDE;
+    let expected = needed / SAMPLE_STRIDE;
     // Two and a half standard deviations more than expected.
     let rank = expected + 5 * (expected + 1).isqrt() / 2;
-    if rank >= sample.len() || matches!(pass.filter, Filter::Check(_)) {
+    if rank >= sample.len() {
         return;
     }
     let (_, &mut guess, _) = sample.select_nth_unstable_by(rank, |a, b| b.cmp(a));
-    if guess > pass.floor && pass.kernels.count_at_least(&sums[..len], guess) >= k {
+    if guess > pass.floor && pass.kernels.count_at_least(&sums[..len], guess) >= needed {
         pass.floor = guess;
     }
 }

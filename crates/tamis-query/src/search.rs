@@ -119,8 +119,9 @@ fn search_windows(
         space,
         ..
     } = scratch;
-    let filter = allowed.map_or(Filter::All, |allowed| Filter::prepare(index, allowed, mask));
-    space.top.reset(params.k, Score::new(starting_threshold(params, terms)));
+    let filter = allowed.map_or(Filter::All, |allowed| Filter::prepare(index, allowed, params.k, mask));
+    let threshold = starting_threshold(index, terms, params.k, allowed.map(|(_, count)| count));
+    space.top.reset(params.k, Score::new(threshold));
     bound_windows(index, terms, order);
     let mut pass = Pass {
         index,
@@ -168,14 +169,13 @@ fn search_windows(
     stats
 }
 
-/// A score that at least `k` documents reach: what the `k`-th best document of one term gets from that
-/// term alone. A filter may remove those documents.
-fn starting_threshold(params: &SearchParams<'_>, terms: &[QueryTerm<'_>]) -> u32 {
-    let alone = |term: &QueryTerm<'_>| u32::from(term.weight) * u32::from(term.postings.kth_impact(params.k));
-    match params.filter {
-        Some(_) => 0,
-        None => terms.iter().map(alone).max().unwrap_or(0),
-    }
+/// A score that at least `k` allowed documents reach: what the `k`-th best document of one term gets
+/// from that term alone, or the one after it for every document that is not allowed.
+fn starting_threshold(index: &Index, terms: &[QueryTerm<'_>], k: usize, num_allowed: Option<u64>) -> u32 {
+    let num_excluded = num_allowed.map_or(0, |allowed| u64::from(index.num_docs()) - allowed);
+    let rank = k.saturating_add(usize::try_from(num_excluded).unwrap_or(usize::MAX));
+    let alone = |term: &QueryTerm<'_>| u32::from(term.weight) * u32::from(term.postings.kth_impact(rank));
+    terms.iter().map(alone).max().unwrap_or(0)
 }
 
 /// Fills `order` with all windows and their upper bounds, best bound first.

@@ -168,6 +168,7 @@ pub fn filter(shape: &Shape, random: &mut Random) -> Option<RoaringBitmap> {
         Some(20),
         Some(50),
         Some(90),
+        Some(99),
         Some(100),
     ])?;
     let mut allowed: RoaringBitmap = (0..shape.num_docs).filter(|_| random.chance(percent)).collect();
