@@ -51,7 +51,7 @@ impl Workload {
 /// What was found and what it cost.
 pub struct Answers {
     /// For each query its (external id, score), best first.
-    pub hits: Vec<Vec<(String, f32)>>,
+    pub hits: Vec<Vec<(String, f64)>>,
     /// What it cost.
     pub report: SearchReport,
 }
@@ -65,6 +65,8 @@ pub struct SearchReport {
     pub k: usize,
     /// How the search was done.
     pub algorithm: String,
+    /// The kernels that were active.
+    pub kernels: String,
     /// Queries searched at the same time.
     pub threads: usize,
     /// Rounds, of which each query's fastest counts.
@@ -154,6 +156,7 @@ impl Timings {
             queries: self.us.len(),
             k,
             algorithm: algorithm.to_owned(),
+            kernels: tamis_kernels::active().to_string(),
             threads,
             rounds,
             mean_us: self.us.iter().sum::<f64>() / count.max(1.0),
@@ -240,7 +243,7 @@ pub fn answer(index: &Index, workload: &Workload, name: AlgorithmName, setting: 
 }
 
 struct Found {
-    hits: Vec<(String, f32)>,
+    hits: Vec<(String, f64)>,
     us: f64,
     work: Work,
 }
@@ -260,11 +263,7 @@ fn answer_chunk(
         let result = tamis_query::search(index, query, params, &mut scratch);
         let us = start.elapsed().as_secs_f64() * 1e6;
         let result = result.map_err(|error| anyhow::Error::new(error).context(format!("query {id:?}")))?;
-        #[expect(
-            clippy::cast_precision_loss,
-            reason = "scores are printed as single precision numbers"
-        )]
-        let score = |hit: &Hit| hit.score.get() as f32 * result.score_unit;
+        let score = |hit: &Hit| f64::from(hit.score.get()) * f64::from(result.score_unit);
         let hits = result
             .hits
             .iter()

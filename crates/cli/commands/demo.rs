@@ -1,5 +1,6 @@
 //! `tamis demo`: the built-in collection, from texts to an answering server.
 
+use super::search;
 use super::serve::{self, Address};
 use crate::collection;
 use crate::encoding;
@@ -12,7 +13,7 @@ use serde_json::json;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Instant;
-use tamis_engine::{Collection, CollectionConfig, Engine, Mode, SearchRequest, SearchResponse};
+use tamis_engine::{Collection, CollectionConfig, Engine, Mode, SearchRequest};
 use tamis_eval::{Evaluation, LineReader, Metric, Qrels, Run, ScoredDocument};
 
 const CORPUS: &str = include_str!("../../../tests/data/demo/corpus.jsonl");
@@ -22,10 +23,8 @@ const QRELS: &str = include_str!("../../../tests/data/demo/qrels/test.tsv");
 /// Documents found for each query of the evaluation.
 const DEPTH: usize = 100;
 
-/// How many queries are answered in print.
-const SHOWN: usize = 4;
-
-const WIDTH: usize = 110;
+/// Queries that are answered in print. The last shares no word with its answer: `lexical` must miss it.
+const SHOWN: [&str; 4] = ["q-astro-01", "q-earth-06", "q-art-03", "q-food-16"];
 
 /// Arguments of `tamis demo`.
 #[derive(clap::Args)]
@@ -45,11 +44,12 @@ pub fn run(args: &Args) -> anyhow::Result<Exit> {
     let folder = tempfile::tempdir()?;
     let engine = Arc::new(Engine::open(folder.path())?);
     let queries = records(QUERIES)?;
+    let qrels = Qrels::from_lines(LineReader::new(Box::new(QRELS.as_bytes()), "qrels/test.tsv".to_owned()))?;
     let collection = index(&engine, args.json)?;
     if !args.json {
-        show_answers(&collection, &queries)?;
+        show_answers(&collection, &queries, &qrels)?;
     }
-    evaluate(&collection, &queries, args.json)?;
+    evaluate(&collection, &queries, &qrels, args.json)?;
     if args.no_serve {
         return Ok(Exit::Done);
     }
@@ -84,52 +84,49 @@ fn index(engine: &Engine, quiet: bool) -> anyhow::Result<Arc<Collection>> {
     Ok(collection)
 }
 
+fn kind_of(query: &Record) -> &str {
+    query
+        .fields
+        .get("kind")
+        .and_then(|kind| kind.as_str())
+        .unwrap_or("other")
+}
+
 fn text_of(query: &Record) -> String {
     query.joined_text().unwrap_or_default()
 }
 
-fn show_answers(collection: &Collection, queries: &[Record]) -> anyhow::Result<()> {
-    let plain: Vec<&Record> = queries
+fn show_answers(collection: &Collection, queries: &[Record], qrels: &Qrels) -> anyhow::Result<()> {
+    for query in SHOWN
         .iter()
-        .filter(|query| query.fields.get("kind").is_some_and(|kind| kind == "question"))
-        .collect();
-    for query in plain.iter().step_by((plain.len() / SHOWN).max(1)).take(SHOWN) {
+        .filter_map(|id| queries.iter().find(|query| query.id == *id))
+    {
         let request = SearchRequest {
             limit: 3,
+            explain: true,
             highlight: true,
             ..SearchRequest::new(text_of(query))
         };
         let response = collection.searcher().search(&request)?;
-        output::line(&format!("? {}", text_of(query)));
-        print(&response);
+        let hint = match kind_of(query) {
+            "paraphrase" => "  (shares no word with its answer: this needs a trained model)",
+            _ => "",
+        };
+        output::line(&format!("? {}{hint}", text_of(query)));
+        for hit in &response.hits {
+            let mark = qrels
+                .grade(&query.id, &hit.id)
+                .filter(|&grade| grade > 0)
+                .map_or(" ", |_| "*");
+            output::line(&format!(" {mark}{}", search::hit_line(hit)));
+        }
         output::line("");
     }
+    output::line("* judged relevant; behind each hit what its terms add to its score\n");
     Ok(())
 }
 
-fn print(response: &SearchResponse) {
-    for hit in &response.hits {
-        let snippet = hit
-            .snippet
-            .as_ref()
-            .map_or("", |snippet| snippet.text.as_str())
-            .replace('\n', " ");
-        let line = format!(
-            "  {:>6.2}  {} | {snippet}",
-            hit.score,
-            hit.title.as_deref().unwrap_or(&hit.id)
-        );
-        let cut: String = line.chars().take(WIDTH).collect();
-        output::line(&if cut.len() < line.len() {
-            format!("{cut}...")
-        } else {
-            cut
-        });
-    }
-}
-
-fn evaluate(collection: &Collection, queries: &[Record], as_json: bool) -> anyhow::Result<()> {
-    let qrels = Qrels::from_lines(LineReader::new(Box::new(QRELS.as_bytes()), "qrels/test.tsv".to_owned()))?;
+fn evaluate(collection: &Collection, queries: &[Record], qrels: &Qrels, as_json: bool) -> anyhow::Result<()> {
     let metrics: Vec<Metric> = ["ndcg@10", "mrr@10", "recall@10", "recall@100"]
         .iter()
         .map(|name| name.parse())
@@ -155,7 +152,7 @@ fn evaluate(collection: &Collection, queries: &[Record], as_json: bool) -> anyho
                 .collect(),
             )?;
         }
-        evaluations.insert(name, tamis_eval::evaluate(&qrels, &run, &metrics));
+        evaluations.insert(name, tamis_eval::evaluate(qrels, &run, &metrics));
     }
     if as_json {
         let figures: BTreeMap<_, _> = evaluations
@@ -190,24 +187,16 @@ fn evaluate(collection: &Collection, queries: &[Record], as_json: bool) -> anyho
 
 /// nDCG@10 by kind of query: paraphrases share no word with their answer, which only a trained model can bridge.
 fn table_by_kind(queries: &[Record], rows: &[(&str, &Evaluation)]) -> String {
-    let kind_of = |query: &Record| {
-        query
-            .fields
-            .get("kind")
-            .and_then(|kind| kind.as_str())
-            .unwrap_or("other")
-            .to_owned()
-    };
-    let kinds: BTreeMap<&str, String> = queries
+    let kinds: BTreeMap<&str, &str> = queries
         .iter()
         .map(|query| (query.id.as_str(), kind_of(query)))
         .collect();
-    let columns: BTreeSet<&str> = kinds.values().map(String::as_str).collect();
+    let columns: BTreeSet<&str> = kinds.values().copied().collect();
     let mean = |evaluation: &Evaluation, kind: &str| {
         let of_kind = evaluation
             .per_query
             .iter()
-            .filter(|query| kinds.get(query.query.as_str()).is_some_and(|of| of == kind));
+            .filter(|query| kinds.get(query.query.as_str()).is_some_and(|of| *of == kind));
         let values: Vec<f64> = of_kind
             .filter_map(|query| query.scores.iter().next().map(|(_, value)| value))
             .collect();

@@ -37,6 +37,9 @@ pub struct Args {
     /// How many documents to find for each query
     #[arg(short, default_value_t = 1000, value_parser = clap::value_parser!(u32).range(1..))]
     k: u32,
+    /// Keep hits whose id is the query's own id (BEIR takes them out)
+    #[arg(long)]
+    keep_identical: bool,
     /// Also write the TREC run to this file
     #[arg(long)]
     run: Option<PathBuf>,
@@ -78,7 +81,7 @@ struct IndexSize {
 /// What answering the judged queries gave.
 struct Answered {
     documents: u64,
-    hits: Vec<Vec<(String, f32)>>,
+    hits: Vec<Vec<(String, f64)>>,
     encode: Option<EncodeReport>,
     index: IndexSize,
     search: SearchReport,
@@ -142,11 +145,11 @@ fn evaluate_collection(args: &Args, path: &Path, metrics: &[Metric]) -> anyhow::
     };
     let mut run = Run::new();
     for (query, hits) in queries.iter().zip(answered.hits) {
-        let others = hits.into_iter().filter(|(id, _)| *id != query.id).take(args.k as usize);
-        let results = others.map(|(id, score)| ScoredDocument {
-            id,
-            score: score.into(),
-        });
+        let others = hits
+            .into_iter()
+            .filter(|(id, _)| args.keep_identical || *id != query.id)
+            .take(args.k as usize);
+        let results = others.map(|(id, score)| ScoredDocument { id, score });
         run.insert(query.id.as_str(), results.collect())?;
     }
     if let Some(path) = &args.run {
@@ -275,7 +278,13 @@ fn answer_bm25(
         };
         #[expect(clippy::cast_precision_loss, reason = "microseconds of one search")]
         timings.add(response.took.retrieve_us as f64, response.hits.len(), work);
-        hits.push(response.hits.into_iter().map(|hit| (hit.id, hit.score)).collect());
+        hits.push(
+            response
+                .hits
+                .into_iter()
+                .map(|hit| (hit.id, hit.score.into()))
+                .collect(),
+        );
     }
     let stats = indexed.stats();
     Ok(Answered {

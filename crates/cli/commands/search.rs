@@ -6,7 +6,10 @@ use crate::search::{self, AlgorithmName, Setting, Workload};
 use crate::standalone::{self, QueryEncoder};
 use std::path::PathBuf;
 use tamis_core::SparseVector;
-use tamis_engine::{Engine, Mode, SearchRequest, SearchResponse};
+use tamis_engine::{Engine, Mode, SearchHit, SearchRequest, SearchResponse};
+
+/// Terms shown behind a hit.
+const SHOWN_TERMS: usize = 4;
 
 /// Arguments of `tamis search`.
 #[derive(clap::Args)]
@@ -120,17 +123,28 @@ fn search_collection(args: &Args, name: &str) -> anyhow::Result<()> {
 }
 
 /// Prints hits for people.
-pub fn print(response: &SearchResponse) {
+fn print(response: &SearchResponse) {
     if response.hits.is_empty() {
         output::note("no document matches");
     }
     for hit in &response.hits {
-        output::line(&format!(
-            "{:>3}  {:>9.4}  {}  {}",
-            hit.rank,
-            hit.score,
-            hit.id,
-            hit.title.as_deref().unwrap_or("")
-        ));
+        output::line(&format!("{:>3}  {}  ({})", hit.rank, hit_line(hit), hit.id));
+        if let Some(snippet) = &hit.snippet {
+            let (before, after) = (
+                if snippet.cut_before { "... " } else { "" },
+                if snippet.cut_after { " ..." } else { "" },
+            );
+            output::line(&format!("     {before}{}{after}", snippet.text.replace('\n', " ")));
+        }
     }
+}
+
+/// Score, title and, where it was asked for, what the best terms add.
+pub fn hit_line(hit: &SearchHit) -> String {
+    let title = hit.title.as_deref().unwrap_or(&hit.id);
+    let terms = hit.explain.iter().flat_map(|explain| &explain.terms).take(SHOWN_TERMS);
+    let terms: Vec<String> = terms.map(|term| format!("{} {:.2}", term.term, term.product)).collect();
+    format!("{:>7.3}  {title:<32}  {}", hit.score, terms.join(", "))
+        .trim_end()
+        .to_owned()
 }

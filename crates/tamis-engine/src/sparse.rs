@@ -113,9 +113,9 @@ impl SparseQuery {
                 work.postings += result.stats.postings;
                 work.blocks_scored += u64::from(result.stats.blocks_scored);
                 work.blocks_skipped += u64::from(result.stats.blocks_skipped);
-                let name = format!("{:?}", result.stats.strategy).to_lowercase();
-                if !work.algorithms.contains(&name) {
-                    work.algorithms.push(name);
+                let name = result.stats.strategy.name();
+                if !work.algorithms.iter().any(|known| known == name) {
+                    work.algorithms.push(name.to_owned());
                 }
                 Ok::<_, Error>(())
             })?;

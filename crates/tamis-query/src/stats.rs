@@ -21,6 +21,21 @@ pub enum Strategy {
     Mixed,
 }
 
+impl Strategy {
+    /// The name in reports, the same as in JSON.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Nothing => "nothing",
+            Self::Oracle => "oracle",
+            Self::Forward => "forward",
+            Self::Exhaustive => "exhaustive",
+            Self::BlockMax => "block_max",
+            Self::Mixed => "mixed",
+        }
+    }
+}
+
 /// Counts of one search.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SearchStats {
