@@ -69,6 +69,14 @@ fn print(value: &Value, indent: &str) {
                     output::grouped(number.as_u64().unwrap_or_default())
                 ));
             }
+            // Single-precision options read back as doubles: show the digits that were written.
+            #[expect(clippy::cast_possible_truncation, reason = "only where nothing is lost")]
+            Value::Number(number) if number.as_f64().is_some_and(|number| f64::from(number as f32) == number) => {
+                output::line(&format!(
+                    "{indent}{key}: {}",
+                    number.as_f64().unwrap_or_default() as f32
+                ));
+            }
             Value::String(text) => output::line(&format!("{indent}{key}: {text}")),
             other => output::line(&format!("{indent}{key}: {other}")),
         }
@@ -103,7 +111,7 @@ fn index(args: &Args) -> anyhow::Result<Value> {
     }
     let sections: Map<String, Value> = index
         .sections()
-        .map(|(name, bytes)| (name.to_owned(), json!(bytes)))
+        .map(|(name, bytes)| (name.to_owned(), json!(bytes.len())))
         .collect();
     let model = standalone::stored_model(&index)?;
     #[expect(clippy::cast_precision_loss, reason = "a ratio for people")]

@@ -7,6 +7,7 @@
 
 mod admission;
 mod body;
+mod clock;
 mod engine_failure;
 mod error;
 mod failure;

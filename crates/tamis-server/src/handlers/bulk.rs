@@ -9,6 +9,7 @@ use serde_json::{Map, Value};
 use tamis_engine::{Collection, Document};
 
 use crate::body::{self, line_failure};
+use crate::clock::milliseconds;
 use crate::failure::{Code, Detail, Failure};
 use crate::lines::{Line, Lines};
 use crate::state::{State, blocking};
@@ -349,7 +350,7 @@ impl Tally {
 
     fn answer(self, started: Instant, refreshed: bool) -> BulkAnswer {
         BulkAnswer {
-            took_ms: started.elapsed().as_secs_f64() * 1e3,
+            took_ms: milliseconds(started.elapsed()),
             errors: self.failed > 0,
             accepted: self.accepted,
             failed: self.failed,

@@ -7,6 +7,7 @@ use actix_web::web::{Data, Path, Payload};
 use tamis_engine::{Collection, CollectionConfig, CollectionEntry, Error};
 
 use crate::body;
+use crate::clock::milliseconds;
 use crate::failure::{Code, Detail, ErrorBody, Failure};
 use crate::state::{State, blocking};
 use crate::wire::collection::{CollectionBody, CollectionDeleted, CollectionInfo, CollectionList, CommitAnswer};
@@ -151,7 +152,7 @@ pub async fn commit(state: Data<State>, name: Path<String>) -> Result<HttpRespon
     .await?;
     Ok(HttpResponse::Ok().json(CommitAnswer {
         documents,
-        took_ms: started.elapsed().as_secs_f64() * 1e3,
+        took_ms: milliseconds(started.elapsed()),
     }))
 }
 

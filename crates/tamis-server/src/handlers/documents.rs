@@ -8,6 +8,7 @@ use actix_web::{HttpRequest, HttpResponse};
 use serde_json::{Map, Value};
 
 use crate::body;
+use crate::clock::milliseconds;
 use crate::failure::{Code, ErrorBody, Failure};
 use crate::handlers::bulk;
 use crate::state::{State, blocking};
@@ -89,7 +90,7 @@ pub async fn add(
         })
     })
     .await?;
-    answer.took_ms = started.elapsed().as_secs_f64() * 1e3;
+    answer.took_ms = milliseconds(started.elapsed());
     Ok(HttpResponse::Ok().json(answer))
 }
 
@@ -225,7 +226,7 @@ async fn delete_ids(
         if refresh {
             collection.commit()?;
         }
-        let took_ms = started.elapsed().as_secs_f64() * 1e3;
+        let took_ms = milliseconds(started.elapsed());
         Ok(DeleteAnswer {
             requested: ids.len(),
             deleted,

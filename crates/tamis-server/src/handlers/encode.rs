@@ -8,6 +8,7 @@ use actix_web::web::{Data, Payload};
 use tamis_encoder::{Encoder, InputKind};
 
 use crate::body;
+use crate::clock::milliseconds;
 use crate::failure::{Code, Detail, ErrorBody, Failure};
 use crate::state::{State, blocking};
 use crate::wire::encode::{EncodeAnswer, EncodeBody, EncodeKind, EncodedText};
@@ -102,6 +103,6 @@ fn encoded(encoder: &dyn Encoder, wanted: &EncodeBody, started: Instant) -> Resu
         fingerprint: encoder.fingerprint().to_string(),
         kind: wanted.kind,
         vectors: vectors.collect(),
-        took_ms: started.elapsed().as_secs_f64() * 1e3,
+        took_ms: milliseconds(started.elapsed()),
     })
 }

@@ -101,12 +101,12 @@ async fn answer(state: Data<State>, name: &str, id: String, wanted: SearchBody) 
         let started = Instant::now();
         let response = collection.searcher().search(&request)?;
         state.metrics.search(mode.name(), started.elapsed());
-        let queue_ms = permit.queued.as_secs_f64() * 1e3;
+        let queued = permit.queued;
         Ok(SearchAnswer::new(
             response,
             Circumstances {
                 mode,
-                queue_ms,
+                queued,
                 request_id: id,
             },
         ))

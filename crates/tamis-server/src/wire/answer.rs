@@ -2,9 +2,11 @@
 
 use serde::Serialize;
 use serde_json::{Map, Value};
+use std::time::Duration;
 use tamis_engine::{Mode, QueryTerm, SearchHit, SearchResponse, SearchWork, Took};
 use utoipa::ToSchema;
 
+use crate::clock::milliseconds;
 use crate::wire::explain::ExplainBody;
 use crate::wire::search::SearchMode;
 use crate::wire::snippet::SnippetBody;
@@ -132,8 +134,8 @@ impl From<Mode> for SearchMode {
 pub struct Circumstances {
     /// Which ranking was asked for.
     pub mode: SearchMode,
-    /// Milliseconds the search waited for its turn.
-    pub queue_ms: f64,
+    /// How long the search waited for its turn.
+    pub queued: Duration,
     /// The id of the request.
     pub request_id: String,
 }
@@ -160,7 +162,7 @@ impl SearchAnswer {
                 terms: query_terms.into_iter().map(TermBody::from).collect(),
                 truncated,
             },
-            took_ms: TookBody::new(took, circumstances.queue_ms),
+            took_ms: TookBody::new(took, circumstances.queued),
             work: work.into(),
             generation,
             request_id: circumstances.request_id,
@@ -169,11 +171,11 @@ impl SearchAnswer {
 }
 
 impl TookBody {
-    fn new(took: Took, queue: f64) -> Self {
-        let ms = |us: u64| std::time::Duration::from_micros(us).as_secs_f64() * 1e3;
+    fn new(took: Took, queued: Duration) -> Self {
+        let ms = |us: u64| milliseconds(Duration::from_micros(us));
         Self {
-            total: ms(took.total_us) + queue,
-            queue,
+            total: milliseconds(Duration::from_micros(took.total_us) + queued),
+            queue: milliseconds(queued),
             encode: ms(took.encode_us),
             filter: ms(took.filter_us),
             retrieve: ms(took.retrieve_us),
