@@ -159,11 +159,11 @@ impl Timings {
             kernels: tamis_kernels::active().to_string(),
             threads,
             rounds,
-            mean_us: self.us.iter().sum::<f64>() / count.max(1.0),
+            mean_us: nanosecond(self.us.iter().sum::<f64>() / count.max(1.0)),
             p50_us: percentile(&self.us, 0.50),
             p95_us: percentile(&self.us, 0.95),
             p99_us: percentile(&self.us, 0.99),
-            queries_per_second: count / seconds.max(1e-9),
+            queries_per_second: (count / seconds.max(1e-9)).round(),
             hits: self.hits,
             work: self.work,
         }
@@ -187,6 +187,11 @@ impl fmt::Display for SearchReport {
     }
 }
 
+/// `us` to the nanosecond: what is finer is noise.
+fn nanosecond(us: f64) -> f64 {
+    (us * 1e3).round() / 1e3
+}
+
 /// The value below which `share` of the ascending `sorted` lie (nearest rank).
 fn percentile(sorted: &[f64], share: f64) -> f64 {
     #[expect(
@@ -196,7 +201,7 @@ fn percentile(sorted: &[f64], share: f64) -> f64 {
         reason = "a rank"
     )]
     let rank = (share * sorted.len() as f64).ceil() as usize;
-    sorted.get(rank.saturating_sub(1)).copied().unwrap_or(0.0)
+    nanosecond(sorted.get(rank.saturating_sub(1)).copied().unwrap_or(0.0))
 }
 
 /// Answers `workload`.

@@ -1,6 +1,7 @@
 //! Which documents of a segment a search may return: live ones that pass the filter.
 
 use crate::Error;
+use crate::bits::Bits;
 use crate::filter::Filter;
 use crate::snapshot::SegmentView;
 use roaring::RoaringBitmap;
@@ -13,37 +14,6 @@ pub(crate) struct Allowed<'a> {
     pub(crate) docs: Option<Cow<'a, RoaringBitmap>>,
     /// By tantivy's number, for BM25.
     pub(crate) tantivy_docs: Option<Cow<'a, Bits>>,
-}
-
-/// One bit for each document.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct Bits(Vec<u64>);
-
-impl Bits {
-    pub(crate) fn new(len: u32) -> Self {
-        Self(vec![0; len.div_ceil(64) as usize])
-    }
-
-    pub(crate) fn insert(&mut self, at: u32) {
-        if let Some(word) = self.0.get_mut(at as usize / 64) {
-            *word |= 1 << (at % 64);
-        }
-    }
-
-    pub(crate) fn contains(&self, at: u32) -> bool {
-        self.0
-            .get(at as usize / 64)
-            .is_some_and(|word| word >> (at % 64) & 1 == 1)
-    }
-
-    fn iter(&self) -> impl Iterator<Item = u32> + '_ {
-        let words = (0u32..).step_by(64).zip(&self.0);
-        words.flat_map(|(first, &word)| {
-            (0..64)
-                .filter(move |bit| word >> bit & 1 == 1)
-                .map(move |bit| first + bit)
-        })
-    }
 }
 
 impl<'a> Allowed<'a> {

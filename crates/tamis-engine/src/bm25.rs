@@ -7,14 +7,15 @@
 //! of the query, hence is the same everywhere to the bit.
 
 use crate::Error;
-use crate::allowed::{Allowed, Bits};
+use crate::allowed::Allowed;
+use crate::bits::Bits;
+use crate::bm25_params::Bm25Params;
 use crate::ranking::{Ranked, best};
 use crate::request::Mode;
 use crate::response::{QueryTerm, SearchWork, TermContribution};
 use crate::snapshot::{SegmentView, Snapshot};
 use crate::sparse::sorted;
 use crate::words::query_terms;
-use serde::{Deserialize, Serialize};
 use tamis_core::{DocId, Hit, Score, TopK};
 use tamis_encoder::lexical::idf;
 use tantivy::Term;
@@ -23,35 +24,6 @@ use tantivy::schema::IndexRecordOption;
 
 /// Documents whose sums are collected at a time: 128 KiB of sums.
 const WINDOW: u32 = 1 << 15;
-
-/// The constants of BM25.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct Bm25Params {
-    /// How late repetitions of a term saturate; 0 or more.
-    pub k1: f32,
-    /// How much a document's length counts, 0 to 1.
-    pub b: f32,
-}
-
-impl Default for Bm25Params {
-    fn default() -> Self {
-        Self { k1: 0.9, b: 0.4 }
-    }
-}
-
-impl Bm25Params {
-    /// What `frequency` occurrences are worth in a document of `length` words, before IDF.
-    #[expect(
-        clippy::cast_precision_loss,
-        reason = "frequencies and lengths shape a smooth weight"
-    )]
-    fn weight(&self, frequency: u32, length: u32, average: f32) -> f32 {
-        let (frequency, length) = (frequency as f32, length as f32);
-        let norm = self.k1 * (1.0 - self.b + self.b * length / average);
-        frequency * (self.k1 + 1.0) / (frequency + norm)
-    }
-}
 
 /// A query text as BM25 sees it.
 pub(crate) struct Bm25Query {

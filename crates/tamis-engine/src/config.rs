@@ -1,7 +1,7 @@
 //! How a collection is made: its model, its fields, its constants. Fixed at creation and stored with it.
 
 use crate::Error;
-use crate::bm25::Bm25Params;
+use crate::bm25_params::Bm25Params;
 use crate::schema::FieldSchema;
 use serde::{Deserialize, Serialize};
 

@@ -4,7 +4,9 @@
 //! immutable snapshots ([`Searcher`]).
 
 mod allowed;
+mod bits;
 mod bm25;
+mod bm25_params;
 mod checksum;
 mod collection;
 mod component;
@@ -34,7 +36,7 @@ mod token_map;
 mod words;
 mod writer;
 
-pub use bm25::Bm25Params;
+pub use bm25_params::Bm25Params;
 pub use collection::Collection;
 pub use config::{CollectionConfig, DEFAULT_MAX_WEIGHT, validate_name};
 pub use document::{

@@ -1,7 +1,7 @@
 //! An immutable view of a collection at one commit.
 
 use crate::Error;
-use crate::allowed::Bits;
+use crate::bits::Bits;
 use crate::config::CollectionConfig;
 use crate::fields::{Fields, Source};
 use crate::impacts::{EXTENSION, ImpactCache, SegmentImpacts};
