@@ -64,8 +64,7 @@ struct Report {
     documents: u64,
     queries: usize,
     metrics: Scores,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    encode: Option<EncodeReport>,
+    encode: EncodeReport,
     index: IndexSize,
     search: SearchReport,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -82,7 +81,7 @@ struct IndexSize {
 struct Answered {
     documents: u64,
     hits: Vec<Vec<(String, f64)>>,
-    encode: Option<EncodeReport>,
+    encode: EncodeReport,
     index: IndexSize,
     search: SearchReport,
 }
@@ -229,7 +228,7 @@ fn answer_sparse(
     Ok(Answered {
         documents: build.num_docs.into(),
         hits: answers.hits,
-        encode: Some(encode),
+        encode,
         index: IndexSize {
             bytes: build.bytes,
             postings: build.num_postings,
@@ -290,10 +289,10 @@ fn answer_bm25(
     Ok(Answered {
         documents: indexed.num_docs(),
         hits,
-        encode: None,
+        encode: EncodeReport::default(),
         index: IndexSize {
             bytes: stats.bytes,
-            postings: stats.num_words,
+            postings: searcher.num_word_postings()?,
         },
         search: timings.report("bm25", Setting::once(depth), start.elapsed().as_secs_f64()),
     })

@@ -239,3 +239,20 @@ fn live_df(view: &SegmentView, term: &Term) -> Result<u64, Error> {
     }
     Ok(df)
 }
+
+/// Postings of all words in all segments, deleted documents included. Reads every term dictionary.
+pub(crate) fn num_postings(snapshot: &Snapshot) -> Result<u64, Error> {
+    let failed = |error: String| Error::internal("counting postings", error);
+    let mut count = 0;
+    for view in &snapshot.segments {
+        let words = view
+            .reader
+            .inverted_index(snapshot.shared.fields.words)
+            .map_err(|error| failed(error.to_string()))?;
+        let mut terms = words.terms().stream().map_err(|error| failed(error.to_string()))?;
+        while let Some((_, info)) = terms.next() {
+            count += u64::from(info.doc_freq);
+        }
+    }
+    Ok(count)
+}

@@ -2,7 +2,7 @@
 
 use crate::Error;
 use crate::allowed::Allowed;
-use crate::bm25::Bm25Query;
+use crate::bm25::{self, Bm25Query};
 use crate::document::StoredDocument;
 use crate::fields::Source;
 use crate::filter::Filter;
@@ -175,6 +175,16 @@ impl Searcher {
     #[must_use]
     pub fn stats(&self) -> CollectionStats {
         self.snapshot.stats.clone()
+    }
+
+    /// (document, word) pairs that BM25 searches, deleted documents included.
+    ///
+    /// Reads every term dictionary: for reports, not for each request.
+    ///
+    /// # Errors
+    /// When a dictionary cannot be read.
+    pub fn num_word_postings(&self) -> Result<u64, Error> {
+        bm25::num_postings(&self.snapshot)
     }
 
     fn find(&self, id: &str) -> Result<(usize, DocId), Error> {
