@@ -5,6 +5,7 @@ use crate::exit::{Exit, failure};
 use crate::input::{self, Body, Broken, Record};
 use crate::output;
 use crate::progress::Progress;
+use serde_json::json;
 use std::collections::BTreeSet;
 use std::path::Path;
 use std::str::FromStr;
@@ -43,45 +44,72 @@ pub struct Target {
     pub fields: Vec<Field>,
 }
 
-/// Adds the documents of `input` to the collection and commits.
-pub fn fill(target: &Target, name: &str, model: Option<&str>, input: &Path, broken: &mut Broken) -> anyhow::Result<()> {
+/// What [`fill`] puts into a collection.
+pub struct Filling<'a> {
+    /// The model of a new collection; `lexical` where there is none.
+    pub model: Option<&'a str>,
+    /// The documents.
+    pub input: &'a Path,
+    /// Report as JSON.
+    pub json: bool,
+}
+
+/// Adds the documents of `filling` to collection `name` and commits; all or none of them.
+pub fn fill(target: &Target, name: &str, filling: &Filling<'_>, broken: &mut Broken) -> anyhow::Result<()> {
     let engine = Engine::open(&target.data)?;
-    let collection = match engine.collection(name) {
-        Ok(_) if !target.fields.is_empty() || model.is_some() => {
+    let (collection, is_new) = match engine.collection(name) {
+        Ok(_) if !target.fields.is_empty() || filling.model.is_some() => {
             let message =
                 format!("collection {name} exists: its model and fields are fixed, leave out --model and --field");
             return Err(failure(Exit::Usage, message));
         }
-        Ok(collection) => collection,
-        Err(error) if error.kind() == ErrorKind::NotFound => {
-            let mut config = CollectionConfig::new(name);
-            config.fields = FieldSchema::new(target.fields.iter().map(|field| (field.0.clone(), field.1)).collect())?;
-            let spec = model.unwrap_or("lexical");
-            config.model = Some(spec.to_owned());
-            engine.create_collection_with(&config, Some(encoding::open_model_for(spec, input)?))?
-        }
+        Ok(collection) => (collection, false),
+        Err(error) if error.kind() == ErrorKind::NotFound => (make(&engine, target, name, filling)?, true),
         Err(error) => return Err(error.into()),
     };
-    let progress = Progress::new("added", "documents", None, false);
+    let added = add_all(&collection, filling, broken);
+    if added.is_err() && is_new {
+        engine.delete_collection(name)?;
+    }
+    added?;
+    let num_docs = collection.num_docs();
+    if filling.json {
+        return output::json(&json!({"collection": name, "documents": num_docs, "stats": collection.stats()}));
+    }
+    output::line(&format!("{name}: {} documents", output::grouped(num_docs)));
+    Ok(())
+}
+
+fn make(engine: &Engine, target: &Target, name: &str, filling: &Filling<'_>) -> anyhow::Result<Arc<Collection>> {
+    let mut config = CollectionConfig::new(name);
+    config.fields = FieldSchema::new(target.fields.iter().map(|field| (field.0.clone(), field.1)).collect())?;
+    let spec = filling.model.unwrap_or("lexical");
+    config.model = Some(spec.to_owned());
+    let encoder = encoding::open_model_for(spec, filling.input)?;
+    Ok(engine.create_collection_with(&config, Some(encoder))?)
+}
+
+fn add_all(collection: &Collection, filling: &Filling<'_>, broken: &mut Broken) -> anyhow::Result<()> {
+    let (records, extent) = input::documents(filling.input)?;
+    let progress = Progress::new("added", "documents", extent, filling.json);
     let mut undeclared = BTreeSet::new();
-    input::in_batches(input::documents(input)?, broken, BATCH, |batch| {
+    input::in_batches(records, broken, BATCH, |batch| {
         progress.add(batch.len());
         let documents: Vec<Document> = batch
             .into_iter()
-            .map(|record| document(record, &collection, &mut undeclared))
+            .map(|record| document(record, collection, &mut undeclared))
             .collect();
-        add(&collection, documents)
+        add(collection, documents)
     })?;
     collection.commit()?;
     progress.finish();
     if !undeclared.is_empty() {
         let keys: Vec<String> = undeclared.into_iter().collect();
+        let keys = keys.join(", ");
         output::note(&format!(
-            "note: keys that are no fields of the collection were left out: {}",
-            keys.join(", ")
+            "note: keys that are no fields of the collection were left out: {keys}"
         ));
     }
-    output::line(&format!("{name}: {} documents", output::grouped(collection.num_docs())));
     Ok(())
 }
 

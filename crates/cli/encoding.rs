@@ -1,6 +1,6 @@
 //! From documents to an index: encode in batches, number the terms, build.
 
-use crate::input;
+use crate::input::{self, Extent};
 use crate::output;
 use crate::progress::Progress;
 use crate::standalone::{MODEL_SECTION, StoredModel};
@@ -74,6 +74,7 @@ pub fn open_model_for(spec: &str, input: &Path) -> anyhow::Result<Arc<dyn Encode
     }
     // Broken lines are reported when the documents are read in earnest.
     let texts = input::documents(input)?
+        .0
         .filter_map(Result::ok)
         .filter_map(|record| record.joined_text());
     lexical_for(texts)
@@ -144,7 +145,12 @@ impl Indexing {
 
     /// Writes the index to `path`.
     pub fn finish(mut self, path: &Path, quiet: bool) -> anyhow::Result<BuildReport> {
-        let progress = Progress::new("indexed", "documents", Some(u64::from(self.builder.num_docs())), quiet);
+        let progress = Progress::new(
+            "indexed",
+            "documents",
+            Extent::Records(self.builder.num_docs().into()),
+            quiet,
+        );
         if !self.vocabulary.is_empty() {
             self.extras.vocabulary = Some(self.vocabulary);
         }

@@ -1,5 +1,6 @@
 //! One flow a file.
 
+mod collections;
 mod demo;
 mod offline;
 mod service;

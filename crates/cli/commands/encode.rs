@@ -72,8 +72,9 @@ pub fn run(args: &Args) -> anyhow::Result<Exit> {
     let mut sink = Sink::create(args.output.as_deref())?;
     let mut broken = Broken::new(args.skip_broken);
     let mut report = EncodeReport::default();
-    let progress = Progress::new("encoded", "texts", None, false);
-    input::in_batches(input::documents(&args.input)?, &mut broken, BATCH, |batch| {
+    let (records, extent) = input::documents(&args.input)?;
+    let progress = Progress::new("encoded", "texts", extent, false);
+    input::in_batches(records, &mut broken, BATCH, |batch| {
         progress.add(batch.len());
         write(&mut sink, encoder.as_ref(), args.kind, batch, &mut report)
     })?;

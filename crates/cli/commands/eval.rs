@@ -3,6 +3,7 @@
 use crate::collection;
 use crate::encoding::{self, BATCH, EncodeReport, Indexing};
 use crate::exit::{Exit, failure};
+use crate::input::Extent;
 use crate::judged::{self, Threshold};
 use crate::output;
 use crate::progress::Progress;
@@ -189,7 +190,8 @@ fn answer_sparse(
     let encoder = encoding::open_model_for(spec, collection.path())?;
     let mut indexing = Indexing::new(IndexOptions::default(), scratch)?;
     let mut encode = EncodeReport::default();
-    let progress = Progress::new("encoded", "documents", None, false);
+    let total = Extent::Records(collection.documents()?.count() as u64);
+    let progress = Progress::new("encoded", "documents", total, false);
     let mut documents = collection.documents()?;
     loop {
         let batch: Vec<Document> = documents.by_ref().take(BATCH).collect::<Result<_, _>>()?;
@@ -246,7 +248,8 @@ fn answer_bm25(
 ) -> anyhow::Result<Answered> {
     let engine = Engine::open(scratch)?;
     let indexed = engine.create_collection(&CollectionConfig::new("bm25"))?;
-    let progress = Progress::new("indexed", "documents", None, false);
+    let total = Extent::Records(collection.documents()?.count() as u64);
+    let progress = Progress::new("indexed", "documents", total, false);
     let mut documents = collection.documents()?;
     loop {
         let batch: Vec<Document> = documents.by_ref().take(BATCH).collect::<Result<_, _>>()?;

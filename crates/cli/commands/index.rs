@@ -1,9 +1,9 @@
 //! `tamis index`: documents or vectors to a stand-alone index, or into a collection.
 
-use crate::collection::{self, Target};
+use crate::collection::{self, Filling, Target};
 use crate::encoding::{self, BATCH, EncodeReport, Indexing};
 use crate::exit::{Exit, failure};
-use crate::input::{self, Body, Broken, CsrFile, Record};
+use crate::input::{self, Body, Broken, CsrFile, Extent, Record};
 use crate::output;
 use crate::progress::Progress;
 use crate::standalone;
@@ -81,7 +81,12 @@ pub fn run(args: &Args) -> anyhow::Result<Exit> {
     match (&args.output, &args.target.collection) {
         (Some(folder), _) => stand_alone(args, folder, &mut broken)?,
         (None, Some(name)) => {
-            collection::fill(&args.target, name, args.model.as_deref(), &args.input, &mut broken)?;
+            let filling = Filling {
+                model: args.model.as_deref(),
+                input: &args.input,
+                json: args.json,
+            };
+            collection::fill(&args.target, name, &filling, &mut broken)?;
         }
         (None, None) => return Err(failure(Exit::Usage, "--output or --collection is needed")),
     }
@@ -108,7 +113,7 @@ fn stand_alone(args: &Args, folder: &Path, broken: &mut Broken) -> anyhow::Resul
     let mut indexing = Indexing::new(options, folder)?;
     let mut encode = EncodeReport::default();
     if let Some(matrix) = CsrFile::open(&args.input)? {
-        let progress = Progress::new("read", "vectors", Some(matrix.num_rows() as u64), args.json);
+        let progress = Progress::new("read", "vectors", Extent::Records(matrix.num_rows() as u64), args.json);
         for row in 0..matrix.num_rows() {
             indexing.add_vector(&matrix.row(row)?)?;
             progress.add(1);
@@ -145,8 +150,9 @@ fn add_documents(
     if let Some(model) = &args.model {
         encoder = Some(encoding::open_model_for(model, &args.input)?);
     }
-    let progress = Progress::new("read", "documents", None, args.json);
-    input::in_batches(input::documents(&args.input)?, broken, BATCH, |batch| {
+    let (records, extent) = input::documents(&args.input)?;
+    let progress = Progress::new("read", "documents", extent, args.json);
+    input::in_batches(records, broken, BATCH, |batch| {
         let texts: Vec<String> = batch.iter().filter_map(Record::joined_text).collect();
         let texts: Vec<&str> = texts.iter().map(String::as_str).collect();
         if encoder.is_none() && !texts.is_empty() {

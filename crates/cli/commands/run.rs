@@ -81,7 +81,7 @@ fn read_queries(args: &Args, index: &Index) -> anyhow::Result<Workload> {
         let rows = (0..matrix.num_rows()).map(|row| Ok((row.to_string(), matrix.row(row)?)));
         return rows.collect::<anyhow::Result<Vec<_>>>().map(Workload::new);
     }
-    let records: Vec<Record> = Records::open(&args.queries)?.collect::<Result<_, _>>()?;
+    let records: Vec<Record> = Records::open(&args.queries)?.0.collect::<Result<_, _>>()?;
     let has_text = records.iter().any(|record| matches!(record.body, Body::Text { .. }));
     let encoder = if has_text || args.model.is_some() {
         QueryEncoder::open(index, args.model.as_deref())?

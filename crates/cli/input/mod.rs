@@ -2,12 +2,15 @@
 
 mod broken;
 mod csr;
+mod extent;
 mod record;
 
 pub use broken::Broken;
 pub use csr::CsrFile;
+pub use extent::{Extent, Meter};
 pub use record::{Body, Record, RecordError, Records};
 
+use crate::exit::{Exit, failure};
 use anyhow::Context;
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read};
@@ -15,37 +18,47 @@ use std::path::Path;
 use tamis_eval::BeirCollection;
 
 /// Opens `path` (`-` is stdin), unpacking gzip and zstd, which are told by their first bytes.
-pub fn open(path: &Path) -> anyhow::Result<Box<dyn BufRead>> {
-    let raw: Box<dyn Read> = if path == Path::new("-") {
-        Box::new(io::stdin())
+pub fn open(path: &Path) -> anyhow::Result<(Box<dyn BufRead>, Extent)> {
+    let (raw, extent): (Box<dyn Read>, Extent) = if path == Path::new("-") {
+        (Box::new(io::stdin()), Extent::Unknown)
     } else {
         let file = File::open(path).with_context(|| format!("cannot open {}", path.display()))?;
-        if file.metadata()?.is_dir() {
-            let message = format!("{} is a folder, a file is needed here", path.display());
-            return Err(crate::exit::failure(crate::exit::Exit::Usage, message));
+        let metadata = file.metadata()?;
+        if metadata.is_dir() {
+            return Err(failure(
+                Exit::Usage,
+                format!("{} is a folder, a file is needed here", path.display()),
+            ));
         }
-        Box::new(file)
+        let (file, meter) = Meter::wrap(file, metadata.len());
+        (Box::new(file), Extent::Bytes(meter))
     };
     let mut raw = BufReader::with_capacity(1 << 16, raw);
     let start = raw
         .fill_buf()
         .with_context(|| format!("cannot read {}", path.display()))?;
-    Ok(match start {
+    let text: Box<dyn BufRead> = match start {
         [0x1f, 0x8b, ..] => Box::new(BufReader::new(flate2::bufread::MultiGzDecoder::new(raw))),
         [0x28, 0xb5, 0x2f, 0xfd, ..] => Box::new(BufReader::new(zstd::Decoder::with_buffer(raw)?)),
         _ => Box::new(raw),
-    })
+    };
+    Ok((text, extent))
 }
 
-/// The documents of `path`: JSON lines, or the corpus of a BEIR folder or archive.
-pub fn documents(path: &Path) -> anyhow::Result<Box<dyn Iterator<Item = Result<Record, RecordError>>>> {
+/// Records one by one; reading can go on after a broken one.
+pub type RecordIter = Box<dyn Iterator<Item = Result<Record, RecordError>>>;
+
+/// The documents of `path`, and how much there is: JSON lines, or the corpus of a BEIR folder or archive.
+pub fn documents(path: &Path) -> anyhow::Result<(RecordIter, Extent)> {
     if !is_collection(path) {
-        return Ok(Box::new(Records::open(path)?));
+        let (records, extent) = Records::open(path)?;
+        return Ok((Box::new(records), extent));
     }
-    let documents = BeirCollection::open(path)?.documents()?;
-    Ok(Box::new(
-        documents.map(|document| document.map(Record::from).map_err(RecordError::from)),
-    ))
+    let collection = BeirCollection::open(path)?;
+    let extent = Extent::Records(collection.documents()?.count() as u64);
+    let records = collection.documents()?;
+    let records = records.map(|document| document.map(Record::from).map_err(RecordError::from));
+    Ok((Box::new(records), extent))
 }
 
 /// Whether `path` is a folder or an archive, hence a BEIR collection.

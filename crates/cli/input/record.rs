@@ -1,5 +1,6 @@
 //! One JSON line: an id with a text, or with a vector.
 
+use super::Extent;
 use serde::Deserialize;
 use serde_json::{Map, Value};
 use std::io::BufRead;
@@ -147,15 +148,16 @@ pub struct Records {
 }
 
 impl Records {
-    /// Opens `path`; `-` is stdin.
-    pub fn open(path: &Path) -> anyhow::Result<Self> {
-        let input = super::open(path)?;
-        Ok(Self {
+    /// Opens `path` (`-` is stdin), and says how much there is.
+    pub fn open(path: &Path) -> anyhow::Result<(Self, Extent)> {
+        let (input, extent) = super::open(path)?;
+        let records = Self {
             path: path.to_owned(),
             input,
             line: 0,
             buffer: Vec::new(),
-        })
+        };
+        Ok((records, extent))
     }
 
     fn fail(&self, reason: String) -> RecordError {
@@ -235,7 +237,7 @@ mod tests {
         let dir = tempfile::tempdir().expect("temporary folder");
         let path = dir.path().join("in.jsonl");
         std::fs::write(&path, "{\"id\":1,\"text\":\"x\"}\n\n{broken\n{\"id\":2,\"text\":\"y\"}").expect("writable");
-        let records: Vec<_> = Records::open(&path).expect("there").collect();
+        let records: Vec<_> = Records::open(&path).expect("there").0.collect();
         assert_eq!(records.len(), 3);
         let error = records[1].as_ref().expect_err("broken").to_string();
         assert!(error.contains("in.jsonl:3: not a JSON record"), "{error}");
