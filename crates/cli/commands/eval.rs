@@ -187,7 +187,16 @@ fn answer_sparse(
     depth: usize,
     scratch: &Path,
 ) -> anyhow::Result<Answered> {
-    let encoder = encoding::open_model_for(spec, collection.path())?;
+    let encoder = match spec {
+        // Unreadable documents are reported when they are read in earnest.
+        "lexical" => encoding::lexical_for(
+            collection
+                .documents()?
+                .filter_map(Result::ok)
+                .map(|document| joined(Some(&document.title), &document.text).into_owned()),
+        )?,
+        spec => tamis_encoder::open(spec)?,
+    };
     let mut indexing = Indexing::new(IndexOptions::default(), scratch)?;
     let mut encode = EncodeReport::default();
     let total = Extent::Records(collection.documents()?.count() as u64);

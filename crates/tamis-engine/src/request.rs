@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 pub const MAX_RESULT_WINDOW: usize = 10_000;
 
 /// The longest query text, in bytes.
-pub const MAX_QUERY_BYTES: usize = 8 * 1024;
+pub const MAX_QUERY_BYTES: usize = 1 << 20;
 
 /// How documents are ranked.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]

@@ -36,6 +36,8 @@ pub struct ServerOptions {
     pub bulk_batch_bytes: usize,
     /// Failed lines described one by one in a bulk answer; further ones are only counted.
     pub max_bulk_items: usize,
+    /// Longest text of a query in bytes (8 KiB).
+    pub max_query_bytes: usize,
     /// Most texts in one encode request.
     pub max_encode_texts: usize,
     /// Longest pause while the head of a request arrives.
@@ -73,6 +75,7 @@ impl Default for ServerOptions {
             bulk_batch_documents: 256,
             bulk_batch_bytes: 4 << 20,
             max_bulk_items: 10_000,
+            max_query_bytes: 8 << 10,
             max_encode_texts: 256,
             head_timeout: Duration::from_secs(5),
             body_idle_timeout: Duration::from_secs(30),

@@ -81,11 +81,12 @@ pub async fn explain(state: Data<State>, name: Path<String>, mut payload: Payloa
     )
     .await?;
     let wanted: ExplainRequest = body::parse(&bytes)?;
+    let (request, id) = wanted.into_parts();
+    check_length(&state, &request)?;
     let collection = state.collection(&name)?;
     let permit = state.admission.enter().await?;
     let explanation = blocking(move || {
         let _permit = permit;
-        let (request, id) = wanted.into_parts();
         Ok(collection.searcher().explain(&request, &id)?)
     })
     .await?;
@@ -93,10 +94,11 @@ pub async fn explain(state: Data<State>, name: Path<String>, mut payload: Payloa
 }
 
 async fn answer(state: Data<State>, name: &str, id: String, wanted: SearchBody) -> Result<HttpResponse, Failure> {
-    let collection = state.collection(name)?;
-    let permit = state.admission.enter().await?;
     let mode: SearchMode = wanted.mode;
     let request = SearchRequest::from(wanted);
+    check_length(&state, &request)?;
+    let collection = state.collection(name)?;
+    let permit = state.admission.enter().await?;
     let answer = blocking(move || {
         let started = Instant::now();
         let response = collection.searcher().search(&request)?;
@@ -113,6 +115,23 @@ async fn answer(state: Data<State>, name: &str, id: String, wanted: SearchBody) 
     })
     .await?;
     Ok(HttpResponse::Ok().json(answer))
+}
+
+/// Refuses texts that are longer than the service takes.
+fn check_length(state: &State, request: &SearchRequest) -> Result<(), Failure> {
+    let (len, allowed) = (
+        request.query.as_ref().map_or(0, String::len),
+        state.options.max_query_bytes,
+    );
+    if len <= allowed {
+        return Ok(());
+    }
+    let reason = format!("{len} bytes, at most {allowed} are allowed");
+    Err(tamis_engine::Error::BadRequest {
+        option: "query",
+        reason,
+    }
+    .into())
 }
 
 fn request_id(request: &HttpRequest) -> String {

@@ -3,7 +3,7 @@
 use actix_web::HttpResponse;
 use actix_web::http::header::{CacheControl, CacheDirective};
 use actix_web::web::Data;
-use tamis_engine::{MAX_QUERY_BYTES, MAX_RESULT_WINDOW};
+use tamis_engine::MAX_RESULT_WINDOW;
 
 use crate::failure::{Code, Failure};
 use crate::openapi::description;
@@ -108,7 +108,7 @@ fn stats_of(state: &State) -> Stats {
             max_body_bytes: options.max_body_bytes,
             max_line_bytes: options.max_line_bytes,
             max_result_window: MAX_RESULT_WINDOW,
-            max_query_bytes: MAX_QUERY_BYTES,
+            max_query_bytes: options.max_query_bytes,
             max_encode_texts: options.max_encode_texts,
             max_bulk_items: options.max_bulk_items,
         },

@@ -220,3 +220,15 @@ fn any_document_is_explained() {
     explain(json!({"q": "flour", "id": "none"})).expect_error(404, "document_not_found");
     explain(json!({"q": "flour"})).expect_error(400, "invalid_value");
 }
+
+#[test]
+fn a_query_longer_than_the_service_takes_is_refused() {
+    let running = Running::with_books();
+    let limit = ServerOptions::default().max_query_bytes;
+    let query = |len: usize| json!({"q": "x".repeat(len)});
+    assert_eq!(running.post(SEARCH, &query(limit)).status, 200);
+    let refused = running.post(SEARCH, &query(limit + 1));
+    assert_eq!(refused.status, 400);
+    let message = refused.json()["message"].as_str().expect("a message").to_owned();
+    assert!(message.contains(&limit.to_string()), "{message}");
+}
