@@ -30,6 +30,9 @@ pub struct Address {
     /// Allow addresses that other machines can reach, though there is no access control
     #[arg(long)]
     insecure: bool,
+    /// Also answer to this host name, for a proxy that keeps the outer name; may be repeated
+    #[arg(long = "allow-host", value_name = "NAME")]
+    allowed_hosts: Vec<String>,
 }
 
 /// Runs `tamis serve`.
@@ -44,6 +47,7 @@ pub fn listen(address: &Address, engine: Arc<Engine>) -> anyhow::Result<Exit> {
     options.host = address.host;
     options.port = address.port;
     options.insecure = address.insecure;
+    options.allowed_hosts.clone_from(&address.allowed_hosts);
     let server = Server::bind(options, engine)?;
     output::line(&format!("Tamis listens on http://{}  (Ctrl-C ends it)", server.addr()));
     server.run()?;
