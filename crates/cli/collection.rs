@@ -121,18 +121,22 @@ pub fn create(
     records: Vec<Record>,
 ) -> anyhow::Result<Arc<Collection>> {
     let collection = engine.create_collection_with(config, Some(encoder))?;
-    let mut undeclared = BTreeSet::new();
-    let documents = records
-        .into_iter()
-        .map(|record| document(record, &collection, &mut undeclared))
-        .collect();
-    add(&collection, documents)?;
+    add_records(&collection, records)?;
     collection.commit()?;
     Ok(collection)
 }
 
+/// Adds `records`, less their keys that are no fields; nothing is committed.
+pub fn add_records(collection: &Collection, records: Vec<Record>) -> anyhow::Result<()> {
+    let mut undeclared = BTreeSet::new();
+    let documents = records
+        .into_iter()
+        .map(|record| document(record, collection, &mut undeclared));
+    add(collection, documents.collect())
+}
+
 /// Adds `documents`; the first one that is refused is an error.
-pub fn add(collection: &Collection, documents: Vec<Document>) -> anyhow::Result<()> {
+fn add(collection: &Collection, documents: Vec<Document>) -> anyhow::Result<()> {
     let report = collection.add(documents)?;
     match report.failed.into_iter().next() {
         None => Ok(()),
@@ -166,15 +170,4 @@ fn document(record: Record, collection: &Collection, undeclared: &mut BTreeSet<S
         Body::Vector(tokens) => document.vector = Some(tokens),
     }
     document
-}
-
-/// The document of a BEIR record.
-pub fn from_beir(document: tamis_eval::Document) -> Document {
-    let title = (!document.title.is_empty()).then_some(document.title);
-    Document {
-        id: document.id,
-        title,
-        text: Some(document.text),
-        ..Document::default()
-    }
 }

@@ -1,6 +1,6 @@
 //! From documents to an index: encode in batches, number the terms, build.
 
-use crate::input::{self, Extent};
+use crate::input::{self, Body, Extent, Record, RecordIter};
 use crate::output;
 use crate::progress::Progress;
 use crate::standalone::{MODEL_SECTION, StoredModel};
@@ -17,6 +17,9 @@ use tamis_index::{BuildReport, Extras, IndexBuilder, IndexOptions};
 
 /// Documents encoded at a time: enough for every core, little enough to show progress.
 pub const BATCH: usize = 512;
+
+/// Tokens with their weights, distinct.
+pub type Tokens = Vec<(String, f32)>;
 
 /// What encoding cost.
 #[derive(Clone, Debug, Default, Serialize)]
@@ -53,6 +56,31 @@ impl EncodeReport {
         Ok(encodings)
     }
 
+    /// The ids of `batch` with their token weights. Texts are encoded, vectors pass unchanged; `encoder` may be
+    /// missing where there are only vectors.
+    pub fn encode_records(
+        &mut self,
+        encoder: Option<&dyn Encoder>,
+        kind: InputKind,
+        batch: Vec<Record>,
+    ) -> anyhow::Result<Vec<(String, Tokens)>> {
+        let texts: Vec<String> = batch.iter().filter_map(Record::joined_text).collect();
+        let texts: Vec<&str> = texts.iter().map(String::as_str).collect();
+        let encodings = match encoder {
+            Some(encoder) => self.encode(encoder, kind, &texts)?,
+            None => Vec::new(),
+        };
+        let mut encodings = encodings.into_iter();
+        let vectors = batch.into_iter().map(|record| {
+            let tokens = match record.body {
+                Body::Vector(tokens) => tokens,
+                Body::Text { .. } => encodings.next().context("a text needs a model")?.tokens,
+            };
+            Ok((record.id, tokens))
+        });
+        vectors.collect()
+    }
+
     /// Says on stderr when texts were cut.
     pub fn warn_truncated(&self) {
         if self.truncated > 0 {
@@ -72,12 +100,12 @@ pub fn open_model_for(spec: &str, input: &Path) -> anyhow::Result<Arc<dyn Encode
     if spec != "lexical" || input == Path::new("-") {
         return Ok(tamis_encoder::open(spec)?);
     }
-    // Broken lines are reported when the documents are read in earnest.
-    let texts = input::documents(input)?
-        .0
-        .filter_map(Result::ok)
-        .filter_map(|record| record.joined_text());
-    lexical_for(texts)
+    lexical_for_records(input::documents(input)?.0)
+}
+
+/// The lexical encoder with the average length of `records`; broken ones are left to who reads them in earnest.
+pub fn lexical_for_records(records: RecordIter) -> anyhow::Result<Arc<dyn Encoder>> {
+    lexical_for(records.filter_map(Result::ok).filter_map(|record| record.joined_text()))
 }
 
 /// The lexical encoder with the average length of `texts`.

@@ -2,13 +2,13 @@
 
 use crate::encoding::{self, BATCH, EncodeReport};
 use crate::exit::Exit;
-use crate::input::{self, Body, Broken, Record};
+use crate::input::{self, Broken};
 use crate::output::Sink;
 use crate::progress::Progress;
 use serde::ser::{Serialize, SerializeMap, Serializer};
 use std::io::Write;
 use std::path::PathBuf;
-use tamis_encoder::{Encoder, InputKind};
+use tamis_encoder::InputKind;
 
 /// Arguments of `tamis encode`.
 #[derive(clap::Args)]
@@ -76,38 +76,15 @@ pub fn run(args: &Args) -> anyhow::Result<Exit> {
     let progress = Progress::new("encoded", "texts", extent, false);
     input::in_batches(records, &mut broken, BATCH, |batch| {
         progress.add(batch.len());
-        write(&mut sink, encoder.as_ref(), args.kind, batch, &mut report)
+        for (id, tokens) in report.encode_records(Some(encoder.as_ref()), args.kind.into(), batch)? {
+            let vector = Weights(&tokens);
+            serde_json::to_writer(&mut sink, &Encoded { id: &id, vector })?;
+            sink.write_all(b"\n")?;
+        }
+        Ok(())
     })?;
     sink.finish()?;
     progress.finish();
     report.warn_truncated();
     Ok(broken.exit())
-}
-
-/// Encodes and writes `batch`. Records that are vectors already pass unchanged.
-fn write(
-    sink: &mut Sink,
-    encoder: &dyn Encoder,
-    kind: Kind,
-    batch: Vec<Record>,
-    report: &mut EncodeReport,
-) -> anyhow::Result<()> {
-    let texts: Vec<String> = batch.iter().filter_map(Record::joined_text).collect();
-    let texts: Vec<&str> = texts.iter().map(String::as_str).collect();
-    let mut encodings = report.encode(encoder, kind.into(), &texts)?.into_iter();
-    for record in batch {
-        let tokens = match record.body {
-            Body::Vector(tokens) => tokens,
-            Body::Text { .. } => encodings.next().expect("one encoding a text").tokens,
-        };
-        serde_json::to_writer(
-            &mut *sink,
-            &Encoded {
-                id: &record.id,
-                vector: Weights(&tokens),
-            },
-        )?;
-        sink.write_all(b"\n")?;
-    }
-    Ok(())
 }

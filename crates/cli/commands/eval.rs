@@ -3,7 +3,7 @@
 use crate::collection;
 use crate::encoding::{self, BATCH, EncodeReport, Indexing};
 use crate::exit::{Exit, failure};
-use crate::input::Extent;
+use crate::input::{self, Broken};
 use crate::judged::{self, Threshold};
 use crate::output;
 use crate::progress::Progress;
@@ -13,11 +13,9 @@ use anyhow::Context;
 use serde::Serialize;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
-use tamis_encoder::{InputKind, joined};
+use tamis_encoder::InputKind;
 use tamis_engine::{CollectionConfig, Engine, Mode, SearchRequest};
-use tamis_eval::{
-    BeirCollection, Document, Evaluation, Metric, Qrels, Query, QueryEvaluation, Run, ScoredDocument, Scores,
-};
+use tamis_eval::{BeirCollection, Evaluation, Metric, Qrels, Query, QueryEvaluation, Run, ScoredDocument, Scores};
 use tamis_index::IndexOptions;
 
 /// Arguments of `tamis eval`.
@@ -188,36 +186,20 @@ fn answer_sparse(
     scratch: &Path,
 ) -> anyhow::Result<Answered> {
     let encoder = match spec {
-        // Unreadable documents are reported when they are read in earnest.
-        "lexical" => encoding::lexical_for(
-            collection
-                .documents()?
-                .filter_map(Result::ok)
-                .map(|document| joined(Some(&document.title), &document.text).into_owned()),
-        )?,
+        "lexical" => encoding::lexical_for_records(input::corpus(collection)?.0)?,
         spec => tamis_encoder::open(spec)?,
     };
     let mut indexing = Indexing::new(IndexOptions::default(), scratch)?;
     let mut encode = EncodeReport::default();
-    let total = Extent::Records(collection.documents()?.count() as u64);
-    let progress = Progress::new("encoded", "documents", total, false);
-    let mut documents = collection.documents()?;
-    loop {
-        let batch: Vec<Document> = documents.by_ref().take(BATCH).collect::<Result<_, _>>()?;
-        if batch.is_empty() {
-            break;
-        }
-        let texts: Vec<_> = batch
-            .iter()
-            .map(|document| joined(Some(&document.title), &document.text))
-            .collect();
-        let texts: Vec<&str> = texts.iter().map(AsRef::as_ref).collect();
-        let encodings = encode.encode(encoder.as_ref(), InputKind::Document, &texts)?;
+    let (records, extent) = input::corpus(collection)?;
+    let progress = Progress::new("encoded", "documents", extent, false);
+    input::in_batches(records, &mut Broken::never(), BATCH, |batch| {
         progress.add(batch.len());
-        for (document, encoding) in batch.into_iter().zip(encodings) {
-            indexing.add_tokens(document.id, encoding.tokens)?;
+        for (id, tokens) in encode.encode_records(Some(encoder.as_ref()), InputKind::Document, batch)? {
+            indexing.add_tokens(id, tokens)?;
         }
-    }
+        Ok(())
+    })?;
     progress.finish();
     encode.warn_truncated();
     let path = scratch.join(standalone::FILE_NAME);
@@ -257,17 +239,12 @@ fn answer_bm25(
 ) -> anyhow::Result<Answered> {
     let engine = Engine::open(scratch)?;
     let indexed = engine.create_collection(&CollectionConfig::new("bm25"))?;
-    let total = Extent::Records(collection.documents()?.count() as u64);
-    let progress = Progress::new("indexed", "documents", total, false);
-    let mut documents = collection.documents()?;
-    loop {
-        let batch: Vec<Document> = documents.by_ref().take(BATCH).collect::<Result<_, _>>()?;
-        if batch.is_empty() {
-            break;
-        }
+    let (records, extent) = input::corpus(collection)?;
+    let progress = Progress::new("indexed", "documents", extent, false);
+    input::in_batches(records, &mut Broken::never(), BATCH, |batch| {
         progress.add(batch.len());
-        collection::add(&indexed, batch.into_iter().map(collection::from_beir).collect())?;
-    }
+        collection::add_records(&indexed, batch)
+    })?;
     indexed.commit()?;
     progress.finish();
     let searcher = indexed.searcher();

@@ -3,7 +3,7 @@
 use crate::collection::{self, Filling, Target};
 use crate::encoding::{self, BATCH, EncodeReport, Indexing};
 use crate::exit::{Exit, failure};
-use crate::input::{self, Body, Broken, CsrFile, Extent, Record};
+use crate::input::{self, Broken, CsrFile, Extent, Record};
 use crate::output;
 use crate::progress::Progress;
 use crate::standalone;
@@ -153,23 +153,12 @@ fn add_documents(
     let (records, extent) = input::documents(&args.input)?;
     let progress = Progress::new("read", "documents", extent, args.json);
     input::in_batches(records, broken, BATCH, |batch| {
-        let texts: Vec<String> = batch.iter().filter_map(Record::joined_text).collect();
-        let texts: Vec<&str> = texts.iter().map(String::as_str).collect();
-        if encoder.is_none() && !texts.is_empty() {
+        progress.add(batch.len());
+        if encoder.is_none() && batch.iter().any(Record::is_text) {
             encoder = Some(encoding::open_model_for("lexical", &args.input)?);
         }
-        let mut encodings = match &encoder {
-            Some(encoder) => report.encode(encoder.as_ref(), InputKind::Document, &texts)?,
-            None => Vec::new(),
-        }
-        .into_iter();
-        progress.add(batch.len());
-        for record in batch {
-            let tokens = match record.body {
-                Body::Vector(tokens) => tokens,
-                Body::Text { .. } => encodings.next().expect("one encoding a text").tokens,
-            };
-            indexing.add_tokens(record.id, tokens)?;
+        for (id, tokens) in report.encode_records(encoder.as_deref(), InputKind::Document, batch)? {
+            indexing.add_tokens(id, tokens)?;
         }
         Ok(())
     })?;

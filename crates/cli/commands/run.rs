@@ -82,7 +82,7 @@ fn read_queries(args: &Args, index: &Index) -> anyhow::Result<Workload> {
         return rows.collect::<anyhow::Result<Vec<_>>>().map(Workload::new);
     }
     let records: Vec<Record> = Records::open(&args.queries)?.0.collect::<Result<_, _>>()?;
-    let has_text = records.iter().any(|record| matches!(record.body, Body::Text { .. }));
+    let has_text = records.iter().any(Record::is_text);
     let encoder = if has_text || args.model.is_some() {
         QueryEncoder::open(index, args.model.as_deref())?
     } else {

@@ -6,32 +6,47 @@ use crate::output;
 
 /// Stops at the first broken line, or reports and counts them.
 pub struct Broken {
-    skip: bool,
+    mode: Mode,
     skipped: u64,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Mode {
+    /// Stop.
+    Fail,
+    /// Stop, and say that one could go on.
+    FailWithHint,
+    /// Go on.
+    Skip,
 }
 
 impl Broken {
     /// Goes on after broken lines when `skip` is set.
     pub fn new(skip: bool) -> Self {
-        Self { skip, skipped: 0 }
+        let mode = if skip { Mode::Skip } else { Mode::FailWithHint };
+        Self { mode, skipped: 0 }
+    }
+
+    /// Always stops, for commands that cannot do without any of their input.
+    pub fn never() -> Self {
+        Self {
+            mode: Mode::Fail,
+            skipped: 0,
+        }
     }
 
     /// The record, or nothing where a broken one is skipped.
     pub fn filter(&mut self, record: Result<Record, RecordError>) -> anyhow::Result<Option<Record>> {
         match record {
             Ok(record) => Ok(Some(record)),
-            Err(error) if self.skip => {
-                self.skip(&error.to_string());
+            Err(error) if self.mode == Mode::Skip => {
+                self.skipped += 1;
+                output::note(&format!("skipped: {error}"));
                 Ok(None)
             }
+            Err(error) if self.mode == Mode::Fail => Err(error.into()),
             Err(error) => Err(anyhow::Error::new(error).context("nothing was written (--skip-broken goes on)")),
         }
-    }
-
-    /// Reports and counts one that is left out.
-    pub fn skip(&mut self, reason: &str) {
-        self.skipped += 1;
-        output::note(&format!("skipped: {reason}"));
     }
 
     /// How the command ends.

@@ -54,7 +54,11 @@ pub fn documents(path: &Path) -> anyhow::Result<(RecordIter, Extent)> {
         let (records, extent) = Records::open(path)?;
         return Ok((Box::new(records), extent));
     }
-    let collection = BeirCollection::open(path)?;
+    corpus(&BeirCollection::open(path)?)
+}
+
+/// The documents of `collection`, and how many there are.
+pub fn corpus(collection: &BeirCollection) -> anyhow::Result<(RecordIter, Extent)> {
     let extent = Extent::Records(collection.documents()?.count() as u64);
     let records = collection.documents()?;
     let records = records.map(|document| document.map(Record::from).map_err(RecordError::from));

@@ -107,6 +107,11 @@ impl Record {
         })
     }
 
+    /// Whether it is a text that a model has to encode.
+    pub fn is_text(&self) -> bool {
+        matches!(self.body, Body::Text { .. })
+    }
+
     /// Title and text as encoders read them; `None` for a vector.
     pub fn joined_text(&self) -> Option<String> {
         match &self.body {
