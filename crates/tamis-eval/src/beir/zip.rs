@@ -39,7 +39,7 @@ pub(super) fn members(path: &Path) -> Result<Vec<Member>, Error> {
         if !entry.is_file() {
             continue;
         }
-        let name = entry.name().to_owned();
+        let name = entry.name().map_err(damaged)?.into_owned();
         let deflated = entry.compression() == CompressionMethod::Deflated;
         let form = if entry.encrypted() {
             Some("encrypted")
