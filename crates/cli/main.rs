@@ -28,8 +28,26 @@ fn main() -> ExitCode {
         .with_env_filter(filter)
         .with_writer(std::io::stderr)
         .init();
-    match Cli::parse().command.run() {
+    let command = Cli::parse().command;
+    check_kernels();
+    match command.run() {
         Ok(exit) => exit.into(),
         Err(error) => exit::report(&error),
+    }
+}
+
+/// Says so when `TAMIS_KERNELS` asks for what this processor does not have.
+fn check_kernels() {
+    let active = tamis_kernels::active().to_string();
+    if let Ok(wanted) = std::env::var("TAMIS_KERNELS")
+        && wanted != active
+    {
+        let available: Vec<String> = tamis_kernels::Kernels::available()
+            .map(|kernels| kernels.to_string())
+            .collect();
+        let available = available.join(", ");
+        output::note(&format!(
+            "note: TAMIS_KERNELS={wanted} is none of {available}; using {active}"
+        ));
     }
 }
