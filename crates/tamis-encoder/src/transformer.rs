@@ -1,4 +1,4 @@
-//! The transformer: ragged rows through BERT's or DistilBERT's layers, then a head that pools into one vector a text.
+//! The transformer: ragged rows through the layers of BERT or its kin, then a head that pools into one vector a text.
 //!
 //! Texts of a batch lie one after the other as rows of one matrix, without padding; only attention looks at where a
 //! text begins and ends. Matrix products are candle's, everything between them works on rows in place.

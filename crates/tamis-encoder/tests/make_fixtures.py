@@ -4,6 +4,7 @@ Run from anywhere: python make_fixtures.py. Rewrites the folder fixtures/ beside
 
 Requirements (the versions that the committed files were written with):
     torch==2.15.0 transformers==5.24.0 sentence-transformers==6.2.0 safetensors==0.8.0
+    tokenizers==0.23.3
 
 Each fixture is a checkpoint directory as its library saves it, plus expected.json:
     {"reference": who computed it, "cases": [{"kind": "document" | "query", "text": ..., "num_tokens": n,
@@ -159,13 +160,13 @@ def splade(model, tok, zero_special=False, log_twice=False):
     return encode
 
 
-def plain(name, model, tok, **more):
+def plain(name, model, tok, texts=TEXTS, **more):
     """A plain directory, its vectors by transformers and the formula."""
     folder = fresh(name)
     model.save_pretrained(folder)
     tok.save_pretrained(folder)
-    vectors = alone_and_together(splade(model, tok, **more), TEXTS)
-    cases = [case(tok, "document", text, vector) for text, vector in zip(TEXTS, vectors)]
+    vectors = alone_and_together(splade(model, tok, **more), texts)
+    cases = [case(tok, "document", text, vector) for text, vector in zip(texts, vectors)]
     return folder, cases
 
 
@@ -232,6 +233,7 @@ def sparse_encoder(name, model, tok, pooling, **more):
         for text, vector in zip(texts, alone_and_together(dense, texts)):
             cases.append({**case(encoder.tokenizer, kind, prompt + text, vector), "text": text})
     write_expected(folder, "sentence_transformers.SparseEncoder", cases)
+    return folder
 
 
 def sentence_transformers_max():
@@ -363,8 +365,11 @@ def main():
     plain_inference_free()
     unicoil("unicoil", "", 10)
     unicoil("unicoil-prefixed", "coil_encoder.", 14)
+    make_roberta_fixtures.main()
 
 
 if __name__ == "__main__":
+    import make_roberta_fixtures  # Which imports this file.
+
     torch.manual_seed(0)
     main()

@@ -3,7 +3,7 @@
 use super::config::{Family, ModelConfig};
 use super::weights::Weights;
 use crate::Error;
-use crate::transformer::{Backbone, Layer, LayerNorm, Linear, MlmHead, TokenHead};
+use crate::transformer::{Backbone, HiddenActivation, Layer, LayerNorm, Linear, MlmHead, TokenHead};
 use candle_core::Tensor;
 
 /// What turns hidden states into weights.
@@ -15,22 +15,27 @@ pub(super) enum Head {
 }
 
 const REMEDY: &str = "the checkpoint is incomplete, or config.json is of another one";
+const NOT_TIED: &str = "config.json sets tie_word_embeddings to false, so the decoder must be there";
 const NO_HEAD: &str = "this checkpoint has no masked-language-model head, so it gives no sparse vectors";
 
 /// uniCOIL checkpoints carry the names of the code base that wrote them.
 const COIL_PREFIX: &str = "coil_encoder.";
+const WORDS: &str = "embeddings.word_embeddings";
 
 /// Builds backbone and head; a `tok_proj` makes it uniCOIL.
 pub(super) fn load(config: &ModelConfig, weights: &Weights<'_>) -> Result<(Backbone, Head), Error> {
     let coil = ["", COIL_PREFIX]
         .iter()
         .find(|prefix| weights.contains(&format!("{prefix}tok_proj.weight")));
-    let nested = weights.contains(&format!("{COIL_PREFIX}bert.embeddings.word_embeddings.weight"));
-    let outer = if nested { COIL_PREFIX } else { "" };
+    let prefixes = config.family.prefixes();
     let loader = Loader {
         config,
         weights,
-        prefix: format!("{outer}{}.", config.family.prefix()),
+        prefix: ["", COIL_PREFIX]
+            .iter()
+            .flat_map(|outer| prefixes.iter().map(move |prefix| format!("{outer}{prefix}.")))
+            .find(|prefix| weights.contains(&format!("{prefix}{WORDS}.weight")))
+            .unwrap_or_else(|| format!("{}.", prefixes[0])),
     };
     let backbone = loader.backbone()?;
     let head = match coil {
@@ -50,8 +55,9 @@ struct Loader<'a> {
 impl Loader<'_> {
     fn backbone(&self) -> Result<Backbone, Error> {
         let config = self.config;
-        let words = self.matrix("embeddings.word_embeddings", [config.vocabulary, config.width])?;
-        let mut positions = self.matrix("embeddings.position_embeddings", [config.positions, config.width])?;
+        let words = self.matrix(WORDS, [config.vocabulary, config.width])?;
+        let rows = config.positions + config.padding.map_or(0, |padding| padding as usize + 1);
+        let mut positions = self.matrix("embeddings.position_embeddings", [rows, config.width])?;
         if config.token_types > 0 {
             let types = self.matrix("embeddings.token_type_embeddings", [config.token_types, config.width])?;
             positions = positions.broadcast_add(&types.narrow(0, 0, 1)?)?;
@@ -62,6 +68,7 @@ impl Loader<'_> {
         Ok(Backbone {
             words,
             positions,
+            padding: config.padding,
             norm: self.norm(&self.name("embeddings.LayerNorm"), REMEDY)?,
             layers,
             heads: config.heads,
@@ -71,15 +78,11 @@ impl Loader<'_> {
 
     fn layer(&self, at: usize) -> Result<Layer, Error> {
         let names = match self.config.family {
-            Family::Bert => BERT_LAYER,
+            Family::Bert | Family::Roberta => BERT_LAYER,
             Family::DistilBert => DISTILBERT_LAYER,
         };
         let (width, inner) = (self.config.width, self.config.inner);
-        let parent = match self.config.family {
-            Family::Bert => "encoder",
-            Family::DistilBert => "transformer",
-        };
-        let name = |part: &str| self.name(&format!("{parent}.layer.{at}.{part}"));
+        let name = |part: &str| self.name(&format!("{}.{at}.{part}", names.layers));
         let square = |part| self.linear_parts(&name(part), [width, width], REMEDY);
         let (query, key, value) = (square(names.query)?, square(names.key)?, square(names.value)?);
         let qkv = Tensor::cat(&[&query.0, &key.0, &value.0], 0)?;
@@ -95,18 +98,27 @@ impl Loader<'_> {
     }
 
     fn mlm_head(&self, words: &Tensor) -> Result<MlmHead, Error> {
-        let names = match self.config.family {
-            Family::Bert => BERT_HEAD,
-            Family::DistilBert => DISTILBERT_HEAD,
+        let config = self.config;
+        let (names, activation) = match config.family {
+            Family::Bert => (BERT_HEAD, config.activation),
+            Family::DistilBert => (DISTILBERT_HEAD, config.activation),
+            // Whatever the layers compute with, this head is written for gelu.
+            Family::Roberta => (ROBERTA_HEAD, HiddenActivation::Gelu),
         };
-        let (vocabulary, width) = (self.config.vocabulary, self.config.width);
+        let (vocabulary, width) = (config.vocabulary, config.width);
         let transform = self.linear(names.transform, [width, width], NO_HEAD)?;
-        let own = self.weights.find(&[names.decoder.to_owned()], &[vocabulary, width])?;
+        let norm = self.norm(names.norm, NO_HEAD)?;
+        let decoder = [names.decoder.to_owned()];
+        let own = self.weights.find(&decoder, &[vocabulary, width])?;
         Ok(MlmHead {
             transform,
-            transform_activation: self.config.activation,
-            norm: self.norm(names.norm, NO_HEAD)?,
-            decoder: own.unwrap_or_else(|| words.clone()),
+            transform_activation: activation,
+            norm,
+            decoder: match own {
+                Some(own) => own,
+                None if config.tied => words.clone(),
+                None => self.weights.tensor(&decoder, &[vocabulary, width], NOT_TIED)?,
+            },
             bias: self.vector(&names.biases.map(str::to_owned), vocabulary, NO_HEAD)?,
         })
     }
@@ -161,6 +173,7 @@ impl Loader<'_> {
 }
 
 struct LayerNames {
+    layers: &'static str,
     query: &'static str,
     key: &'static str,
     value: &'static str,
@@ -172,6 +185,7 @@ struct LayerNames {
 }
 
 const BERT_LAYER: LayerNames = LayerNames {
+    layers: "encoder.layer",
     query: "attention.self.query",
     key: "attention.self.key",
     value: "attention.self.value",
@@ -183,6 +197,7 @@ const BERT_LAYER: LayerNames = LayerNames {
 };
 
 const DISTILBERT_LAYER: LayerNames = LayerNames {
+    layers: "transformer.layer",
     query: "attention.q_lin",
     key: "attention.k_lin",
     value: "attention.v_lin",
@@ -213,4 +228,11 @@ const DISTILBERT_HEAD: HeadNames = HeadNames {
     norm: "vocab_layer_norm",
     decoder: "vocab_projector.weight",
     biases: ["vocab_projector.bias", "vocab_projector.bias"],
+};
+
+const ROBERTA_HEAD: HeadNames = HeadNames {
+    transform: "lm_head.dense",
+    norm: "lm_head.layer_norm",
+    decoder: "lm_head.decoder.weight",
+    biases: ["lm_head.decoder.bias", "lm_head.bias"],
 };

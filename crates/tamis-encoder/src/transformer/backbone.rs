@@ -1,6 +1,8 @@
-//! BERT's and DistilBERT's layers: token ids in, last hidden states out.
+//! The layers of BERT and its kin: token ids in, last hidden states out.
 //!
-//! Source: Devlin et al. (NAACL 2019); Sanh et al. (2019), whose model lacks token types and is otherwise the same.
+//! Source: Devlin et al. (NAACL 2019); Sanh et al. (2019), whose DistilBERT lacks token types and is otherwise the
+//! same; Liu et al. (2019), whose RoBERTa counts positions from behind its padding token, as do XLM-R (Conneau et al.,
+//! ACL 2020) and CamemBERT (Martin et al., ACL 2020).
 
 use super::attention::attend;
 use super::rows::for_each_row;
@@ -15,6 +17,9 @@ pub(crate) struct Backbone {
     pub(crate) words: Tensor,
     /// Position embeddings plus, where the model has token types, the one of the first type: `[positions, width]`.
     pub(crate) positions: Tensor,
+    /// RoBERTa's padding token p: positions are p + 1, p + 2, ... over all other tokens, and p for itself where a text
+    /// spells it out. Without one they are 0, 1, ...
+    pub(crate) padding: Option<u32>,
     pub(crate) norm: LayerNorm,
     pub(crate) layers: Vec<Layer>,
     pub(crate) heads: usize,
@@ -53,7 +58,8 @@ impl Backbone {
         let ids = Tensor::new(rows.ids.as_slice(), self.words.device())?;
         let x = self.words.index_select(&ids, 0)?;
         let (num_positions, width) = self.positions.dims2()?;
-        let position_of: Vec<usize> = rows.ranges.iter().flat_map(|range| 0..range.len()).collect();
+        let texts = rows.ranges.iter().map(|range| &rows.ids[range.clone()]);
+        let position_of: Vec<usize> = texts.flat_map(|ids| position_rows(ids, self.padding)).collect();
         if let Some(beyond) = position_of.iter().find(|&&position| position >= num_positions) {
             candle_core::bail!("position {beyond} of {num_positions}");
         }
@@ -65,5 +71,30 @@ impl Backbone {
             })
         })??;
         Ok(x)
+    }
+}
+
+/// The rows of the position table that the tokens of one text take.
+fn position_rows(ids: &[u32], padding: Option<u32>) -> impl Iterator<Item = usize> {
+    let mut next = padding.map_or(0, |padding| padding as usize + 1);
+    ids.iter().map(move |&id| match padding {
+        Some(padding) if id == padding => padding as usize,
+        _ => {
+            next += 1;
+            next - 1
+        }
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn positions_are_counted_from_behind_the_padding_token() {
+        let of = |padding| position_rows(&[0, 7, 1, 1, 9, 2], padding).collect::<Vec<_>>();
+        assert_eq!(of(None), [0, 1, 2, 3, 4, 5]);
+        assert_eq!(of(Some(1)), [2, 3, 1, 1, 4, 5]);
+        assert_eq!(of(Some(9)), [10, 11, 12, 13, 9, 14]);
     }
 }

@@ -75,7 +75,15 @@ fn survivals(fixture: &str, rounds: usize) -> (usize, usize) {
 
 #[test]
 fn damaged_files_never_panic() {
-    for fixture in ["bert-idf", "distilbert-vocab", "st-bert-max", "st-router", "unicoil"] {
+    for fixture in [
+        "bert-idf",
+        "distilbert-vocab",
+        "st-bert-max",
+        "st-router",
+        "unicoil",
+        "roberta",
+        "xlm-roberta",
+    ] {
         let (opened, refused) = survivals(fixture, 25);
         assert!(
             opened > 0 && refused > 0,

@@ -6,6 +6,8 @@ mod damage;
 mod malformed;
 mod options;
 mod reference;
+mod roberta;
+mod weights;
 
 use std::path::{Path, PathBuf};
 use tamis_encoder::SparseEncoding;

@@ -1,7 +1,8 @@
 //! Damaged, incomplete and foreign directories: an error that names the place, never a panic.
 
+use crate::weights::rewrite;
 use crate::{copy_of, replace};
-use safetensors::{Dtype, SafeTensors, tensor::TensorView};
+use safetensors::Dtype;
 use std::path::Path;
 use tamis_encoder::{Checkpoint, CheckpointOptions, Encoder, InputKind, open};
 
@@ -18,7 +19,7 @@ fn assert_names(message: &str, needles: &[&str]) {
 }
 
 /// A fixture with one file changed, and what the refusal must name.
-fn refused_after(fixture: &str, change: impl FnOnce(&Path), needles: &[&str]) {
+pub(crate) fn refused_after(fixture: &str, change: impl FnOnce(&Path), needles: &[&str]) {
     let dir = copy_of(fixture);
     change(dir.path());
     assert_names(&refusal(dir.path()), needles);
@@ -30,28 +31,6 @@ fn remove(dir: &Path, file: &str) {
 
 fn write(dir: &Path, file: &str, content: impl AsRef<[u8]>) {
     std::fs::write(dir.join(file), content).expect("writable");
-}
-
-/// Rewrites the weights of `dir`, tensor by tensor: `None` leaves one out.
-fn rewrite(dir: &Path, change: impl Fn(&str, Dtype, Vec<usize>, Vec<u8>) -> Option<(Dtype, Vec<usize>, Vec<u8>)>) {
-    let path = dir.join("model.safetensors");
-    let bytes = std::fs::read(&path).expect("there");
-    let tensors = SafeTensors::deserialize(&bytes).expect("whole");
-    let changed: Vec<_> = tensors
-        .iter()
-        .filter_map(|(name, view)| {
-            let (dtype, shape, data) = change(name, view.dtype(), view.shape().to_vec(), view.data().to_vec())?;
-            Some((name.to_owned(), dtype, shape, data))
-        })
-        .collect();
-    let views = changed.iter().map(|(name, dtype, shape, data)| {
-        (
-            name.as_str(),
-            TensorView::new(*dtype, shape.clone(), data).expect("lengths agree"),
-        )
-    });
-    let bytes = safetensors::serialize(views, None).expect("valid");
-    std::fs::write(path, bytes).expect("writable");
 }
 
 #[test]
@@ -145,16 +124,16 @@ fn damaged_json_is_located() {
 
 #[test]
 fn other_architectures_are_refused() {
-    let roberta = |dir: &Path| {
-        replace(dir, "config.json", "BertForMaskedLM", "RobertaForMaskedLM");
+    let other = |dir: &Path| {
+        replace(dir, "config.json", "BertForMaskedLM", "ElectraForMaskedLM");
         replace(
             dir,
             "config.json",
             "\"model_type\": \"bert\"",
-            "\"model_type\": \"roberta\"",
+            "\"model_type\": \"electra\"",
         );
     };
-    refused_after("bert-plain", roberta, &["RobertaForMaskedLM", "DistilBertForMaskedLM"]);
+    refused_after("bert-plain", other, &["ElectraForMaskedLM", "RobertaForMaskedLM"]);
     let nothing = |dir: &Path| write(dir, "config.json", "{}");
     refused_after("bert-plain", nothing, &["config.json", "model_type (missing)"]);
     let dense = |dir: &Path| replace(dir, "modules.json", "SpladePooling\"", "Pooling\"");

@@ -144,6 +144,21 @@ fn unicoil_under_the_names_of_its_own_code() {
 }
 
 #[test]
+fn roberta_with_byte_level_pieces() {
+    check("roberta");
+}
+
+#[test]
+fn xlm_roberta_with_unigram_pieces_and_no_limit_but_its_positions() {
+    check("xlm-roberta");
+}
+
+#[test]
+fn sentence_transformers_camembert_with_its_own_decoder() {
+    check("st-camembert");
+}
+
+#[test]
 fn many_texts_fill_several_batches() {
     let encoder = open(fixture("bert-plain").to_str().expect("a plain path")).expect("a whole checkpoint");
     let cases = cases("bert-plain");
