@@ -3,7 +3,8 @@
 use crate::lifecycle::config;
 use serde_json::json;
 use tamis_engine::{
-    Collection, CollectionConfig, Document, Engine, Error, ErrorKind, Explanation, MAX_ID_BYTES, Mode, SearchRequest,
+    Collection, CollectionConfig, Document, Engine, Error, ErrorKind, Explanation, MAX_ID_BYTES, MAX_QUERY_BYTES, Mode,
+    SearchRequest,
 };
 
 fn documents() -> Vec<Document> {
@@ -209,10 +210,10 @@ fn useless_requests_are_refused_with_the_reason() {
         ),
         (
             SearchRequest {
-                query: Some("x".repeat(9000)),
+                query: Some("x".repeat(MAX_QUERY_BYTES + 1)),
                 ..flour.clone()
             },
-            "9000 bytes",
+            "1048577 bytes, at most 1048576",
         ),
         (
             SearchRequest {
