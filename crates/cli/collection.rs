@@ -95,11 +95,7 @@ fn add_all(collection: &Collection, filling: &Filling<'_>, broken: &mut Broken) 
     let mut undeclared = BTreeSet::new();
     input::in_batches(records, broken, BATCH, |batch| {
         progress.add(batch.len());
-        let documents: Vec<Document> = batch
-            .into_iter()
-            .map(|record| document(record, collection, &mut undeclared))
-            .collect();
-        add(collection, documents)
+        add_records(collection, batch, &mut undeclared)
     })?;
     collection.commit()?;
     progress.finish();
@@ -121,23 +117,22 @@ pub fn create(
     records: Vec<Record>,
 ) -> anyhow::Result<Arc<Collection>> {
     let collection = engine.create_collection_with(config, Some(encoder))?;
-    add_records(&collection, records)?;
+    add_records(&collection, records, &mut BTreeSet::new())?;
     collection.commit()?;
     Ok(collection)
 }
 
-/// Adds `records`, less their keys that are no fields; nothing is committed.
-pub fn add_records(collection: &Collection, records: Vec<Record>) -> anyhow::Result<()> {
-    let mut undeclared = BTreeSet::new();
+/// Adds `records`, the first one that is refused is an error; nothing is committed. Keys that are no fields are
+/// left out and go to `undeclared`.
+pub fn add_records(
+    collection: &Collection,
+    records: Vec<Record>,
+    undeclared: &mut BTreeSet<String>,
+) -> anyhow::Result<()> {
     let documents = records
         .into_iter()
-        .map(|record| document(record, collection, &mut undeclared));
-    add(collection, documents.collect())
-}
-
-/// Adds `documents`; the first one that is refused is an error.
-fn add(collection: &Collection, documents: Vec<Document>) -> anyhow::Result<()> {
-    let report = collection.add(documents)?;
+        .map(|record| document(record, collection, undeclared));
+    let report = collection.add(documents.collect())?;
     match report.failed.into_iter().next() {
         None => Ok(()),
         Some(failure) => Err(Error::BadDocument {

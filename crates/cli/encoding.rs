@@ -100,7 +100,7 @@ pub fn open_model_for(spec: &str, input: &Path) -> anyhow::Result<Arc<dyn Encode
     if spec != "lexical" || input == Path::new("-") {
         return Ok(tamis_encoder::open(spec)?);
     }
-    lexical_for_records(input::documents(input)?.0)
+    lexical_for_records(input::documents_only(input)?)
 }
 
 /// The lexical encoder with the average length of `records`; broken ones are left to who reads them in earnest.

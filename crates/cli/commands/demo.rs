@@ -131,9 +131,13 @@ fn evaluate(collection: &Collection, queries: &[Record], qrels: &Qrels, as_json:
         .iter()
         .map(|name| name.parse())
         .collect::<Result<_, _>>()?;
-    let modes = [("bm25", Mode::Bm25), ("sparse", Mode::Sparse), ("fused", Mode::Fused)];
+    let modes = [
+        ("bm25", "bm25", Mode::Bm25),
+        ("sparse", "sparse (lexical)", Mode::Sparse),
+        ("fused", "fused", Mode::Fused),
+    ];
     let mut evaluations = BTreeMap::new();
-    for (name, mode) in modes {
+    for (name, _, mode) in modes {
         let mut run = Run::new();
         for query in queries {
             let request = SearchRequest {
@@ -163,20 +167,9 @@ fn evaluate(collection: &Collection, queries: &[Record], qrels: &Qrels, as_json:
             &json!({"documents": collection.num_docs(), "queries": queries.len(), "metrics": figures}),
         );
     }
-    let label = |name: &str| {
-        if name == "sparse" {
-            "sparse (lexical)".to_owned()
-        } else {
-            name.to_owned()
-        }
-    };
-    let rows: Vec<(String, &Evaluation)> = modes
+    let rows: Vec<(&str, &Evaluation)> = modes
         .iter()
-        .map(|(name, _)| (label(name), &evaluations[name]))
-        .collect();
-    let rows: Vec<(&str, &Evaluation)> = rows
-        .iter()
-        .map(|(name, evaluation)| (name.as_str(), *evaluation))
+        .map(|(name, label, _)| (*label, &evaluations[name]))
         .collect();
     output::line(&judged::table("search", &rows));
     output::line("");

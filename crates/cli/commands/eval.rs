@@ -11,6 +11,7 @@ use crate::search::{self, AlgorithmName, SearchReport, Setting, Timings, Work, W
 use crate::standalone::{self, QueryEncoder};
 use anyhow::Context;
 use serde::Serialize;
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 use tamis_encoder::InputKind;
@@ -186,14 +187,13 @@ fn answer_sparse(
     scratch: &Path,
 ) -> anyhow::Result<Answered> {
     let encoder = match spec {
-        "lexical" => encoding::lexical_for_records(input::corpus(collection)?.0)?,
+        "lexical" => encoding::lexical_for_records(input::corpus(collection)?)?,
         spec => tamis_encoder::open(spec)?,
     };
     let mut indexing = Indexing::new(IndexOptions::default(), scratch)?;
     let mut encode = EncodeReport::default();
-    let (records, extent) = input::corpus(collection)?;
-    let progress = Progress::new("encoded", "documents", extent, false);
-    input::in_batches(records, &mut Broken::never(), BATCH, |batch| {
+    let progress = Progress::new("encoded", "documents", input::corpus_extent(collection)?, false);
+    input::in_batches(input::corpus(collection)?, &mut Broken::never(), BATCH, |batch| {
         progress.add(batch.len());
         for (id, tokens) in encode.encode_records(Some(encoder.as_ref()), InputKind::Document, batch)? {
             indexing.add_tokens(id, tokens)?;
@@ -239,11 +239,10 @@ fn answer_bm25(
 ) -> anyhow::Result<Answered> {
     let engine = Engine::open(scratch)?;
     let indexed = engine.create_collection(&CollectionConfig::new("bm25"))?;
-    let (records, extent) = input::corpus(collection)?;
-    let progress = Progress::new("indexed", "documents", extent, false);
-    input::in_batches(records, &mut Broken::never(), BATCH, |batch| {
+    let progress = Progress::new("indexed", "documents", input::corpus_extent(collection)?, false);
+    input::in_batches(input::corpus(collection)?, &mut Broken::never(), BATCH, |batch| {
         progress.add(batch.len());
-        collection::add_records(&indexed, batch)
+        collection::add_records(&indexed, batch, &mut BTreeSet::new())
     })?;
     indexed.commit()?;
     progress.finish();

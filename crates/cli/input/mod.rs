@@ -54,15 +54,29 @@ pub fn documents(path: &Path) -> anyhow::Result<(RecordIter, Extent)> {
         let (records, extent) = Records::open(path)?;
         return Ok((Box::new(records), extent));
     }
-    corpus(&BeirCollection::open(path)?)
+    let collection = BeirCollection::open(path)?;
+    Ok((corpus(&collection)?, corpus_extent(&collection)?))
 }
 
-/// The documents of `collection`, and how many there are.
-pub fn corpus(collection: &BeirCollection) -> anyhow::Result<(RecordIter, Extent)> {
-    let extent = Extent::Records(collection.documents()?.count() as u64);
+/// As [`documents`] for who shows no progress: a corpus is then not counted first.
+pub fn documents_only(path: &Path) -> anyhow::Result<RecordIter> {
+    if is_collection(path) {
+        return corpus(&BeirCollection::open(path)?);
+    }
+    Ok(Box::new(Records::open(path)?.0))
+}
+
+/// The documents of `collection`.
+pub fn corpus(collection: &BeirCollection) -> anyhow::Result<RecordIter> {
     let records = collection.documents()?;
-    let records = records.map(|document| document.map(Record::from).map_err(RecordError::from));
-    Ok((Box::new(records), extent))
+    Ok(Box::new(
+        records.map(|document| document.map(Record::from).map_err(RecordError::from)),
+    ))
+}
+
+/// How many documents `collection` has; reads the corpus once.
+pub fn corpus_extent(collection: &BeirCollection) -> anyhow::Result<Extent> {
+    Ok(Extent::Records(collection.documents()?.count() as u64))
 }
 
 /// Whether `path` is a folder or an archive, hence a BEIR collection.
