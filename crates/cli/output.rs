@@ -64,6 +64,9 @@ pub fn grouped(number: u64) -> String {
 }
 
 /// Where a command writes its data: stdout, or a file that appears only when it is complete.
+///
+/// What is there and is no regular file (a pipe, `/dev/null`) is written to as it stands, never replaced; a link is
+/// followed, so that the file behind it is the one that changes.
 pub struct Sink {
     out: BufWriter<Box<dyn Write>>,
     /// The unfinished file and its final name.
@@ -80,6 +83,15 @@ impl Sink {
                 rename: None,
             });
         };
+        let path = &fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
+        if fs::metadata(path).is_ok_and(|found| !found.is_file() && !found.is_dir()) {
+            let file = File::options().write(true).open(path);
+            let file = file.with_context(|| format!("cannot write {}", path.display()))?;
+            return Ok(Self {
+                out: BufWriter::new(Box::new(file)),
+                rename: None,
+            });
+        }
         let mut name = path
             .file_name()
             .with_context(|| format!("{} is not a file name", path.display()))?
@@ -157,5 +169,34 @@ mod tests {
         sink.write_all(b"whole").expect("writable");
         sink.finish().expect("writable");
         assert_eq!(fs::read(&path).expect("there"), b"whole");
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_link_is_followed_and_a_pipe_is_written_to() {
+        use std::os::unix::fs::FileTypeExt;
+        let dir = tempfile::tempdir().expect("temporary folder");
+        let write = |path: &Path| {
+            let mut sink = Sink::create(Some(path)).expect("writable");
+            sink.write_all(b"whole").expect("writable");
+            sink.finish().expect("writable");
+        };
+        let (file, link) = (dir.path().join("file"), dir.path().join("link"));
+        fs::write(&file, b"old").expect("writable");
+        std::os::unix::fs::symlink(&file, &link).expect("links are supported");
+        write(&link);
+        assert_eq!(fs::read(&file).expect("there"), b"whole");
+        assert!(fs::symlink_metadata(&link).expect("there").is_symlink());
+
+        let pipe = dir.path().join("pipe");
+        let made = std::process::Command::new("mkfifo").arg(&pipe).status();
+        assert!(made.expect("mkfifo is part of every Unix").success());
+        let reader = std::thread::spawn({
+            let pipe = pipe.clone();
+            move || fs::read(pipe)
+        });
+        write(&pipe);
+        assert!(fs::metadata(&pipe).expect("there").file_type().is_fifo());
+        assert_eq!(reader.join().expect("no panic").expect("readable"), b"whole");
     }
 }

@@ -8,13 +8,16 @@ mod backbone;
 mod functions;
 mod linear;
 mod mlm_head;
+mod parameters;
 mod rows;
 mod token_head;
 
-pub(crate) use backbone::{Backbone, Layer};
+pub(crate) use backbone::Backbone;
 pub(crate) use functions::HiddenActivation;
-pub(crate) use linear::{LayerNorm, Linear};
 pub(crate) use mlm_head::MlmHead;
 pub use mlm_head::{Pooling, SpladeActivation};
+pub(crate) use parameters::{
+    LayerParameters, LinearParameters, MlmParameters, NormParameters, Norms, Parameters, PositionTable, Rotary,
+};
 pub(crate) use rows::Rows;
 pub(crate) use token_head::TokenHead;

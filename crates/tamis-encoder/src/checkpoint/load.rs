@@ -3,13 +3,16 @@
 use super::config::{Family, ModelConfig};
 use super::weights::Weights;
 use crate::Error;
-use crate::transformer::{Backbone, HiddenActivation, Layer, LayerNorm, Linear, MlmHead, TokenHead};
+use crate::transformer::{
+    HiddenActivation, LayerParameters, LinearParameters, MlmParameters, NormParameters, Norms, Parameters,
+    PositionTable, TokenHead,
+};
 use candle_core::Tensor;
 
-/// What turns hidden states into weights.
-pub(super) enum Head {
+/// What turns hidden states into weights, as the checkpoint has it.
+pub(super) enum HeadParameters {
     /// Over the whole vocabulary.
-    Mlm(MlmHead),
+    Mlm(MlmParameters),
     /// Over the tokens of the text.
     Token(TokenHead),
 }
@@ -22,8 +25,8 @@ const NO_HEAD: &str = "this checkpoint has no masked-language-model head, so it 
 const COIL_PREFIX: &str = "coil_encoder.";
 const WORDS: &str = "embeddings.word_embeddings";
 
-/// Builds backbone and head; a `tok_proj` makes it uniCOIL.
-pub(super) fn load(config: &ModelConfig, weights: &Weights<'_>) -> Result<(Backbone, Head), Error> {
+/// Finds the tensors of backbone and head; a `tok_proj` makes it uniCOIL.
+pub(super) fn load(config: &ModelConfig, weights: &Weights<'_>) -> Result<(Parameters, HeadParameters), Error> {
     let coil = ["", COIL_PREFIX]
         .iter()
         .find(|prefix| weights.contains(&format!("{prefix}tok_proj.weight")));
@@ -39,8 +42,8 @@ pub(super) fn load(config: &ModelConfig, weights: &Weights<'_>) -> Result<(Backb
     };
     let backbone = loader.backbone()?;
     let head = match coil {
-        Some(prefix) => Head::Token(loader.token_head(prefix)?),
-        None => Head::Mlm(loader.mlm_head(&backbone.words)?),
+        Some(prefix) => HeadParameters::Token(loader.token_head(prefix)?),
+        None => HeadParameters::Mlm(loader.mlm_head()?),
     };
     Ok((backbone, head))
 }
@@ -53,51 +56,59 @@ struct Loader<'a> {
 }
 
 impl Loader<'_> {
-    fn backbone(&self) -> Result<Backbone, Error> {
+    fn backbone(&self) -> Result<Parameters, Error> {
         let config = self.config;
-        let words = self.matrix(WORDS, [config.vocabulary, config.width])?;
         let rows = config.positions + config.padding.map_or(0, |padding| padding as usize + 1);
-        let mut positions = self.matrix("embeddings.position_embeddings", [rows, config.width])?;
-        if config.token_types > 0 {
-            let types = self.matrix("embeddings.token_type_embeddings", [config.token_types, config.width])?;
-            positions = positions.broadcast_add(&types.narrow(0, 0, 1)?)?;
-        }
-        let layers = (0..config.layers)
-            .map(|at| self.layer(at))
-            .collect::<Result<Vec<Layer>, Error>>()?;
-        Ok(Backbone {
-            words,
-            positions,
-            padding: config.padding,
+        let types = match config.token_types {
+            0 => None,
+            types => {
+                let table = self.matrix("embeddings.token_type_embeddings", [types, config.width])?;
+                Some(table.get(0)?)
+            }
+        };
+        Ok(Parameters {
+            words: self.matrix(WORDS, [config.vocabulary, config.width])?,
+            positions: Some(PositionTable {
+                table: self.matrix("embeddings.position_embeddings", [rows, config.width])?,
+                padding: config.padding,
+            }),
+            token_type: types,
             norm: self.norm(&self.name("embeddings.LayerNorm"), REMEDY)?,
-            layers,
+            layers: (0..config.layers)
+                .map(|at| self.layer(at))
+                .collect::<Result<_, Error>>()?,
+            final_norm: None,
             heads: config.heads,
             activation: config.activation,
         })
     }
 
-    fn layer(&self, at: usize) -> Result<Layer, Error> {
+    fn layer(&self, at: usize) -> Result<LayerParameters, Error> {
         let names = match self.config.family {
             Family::Bert | Family::Roberta => BERT_LAYER,
             Family::DistilBert => DISTILBERT_LAYER,
         };
         let (width, inner) = (self.config.width, self.config.inner);
         let name = |part: &str| self.name(&format!("{}.{at}.{part}", names.layers));
-        let square = |part| self.linear_parts(&name(part), [width, width], REMEDY);
-        let (query, key, value) = (square(names.query)?, square(names.key)?, square(names.value)?);
-        let qkv = Tensor::cat(&[&query.0, &key.0, &value.0], 0)?;
+        let square = |part| self.linear(&name(part), [width, width], REMEDY);
+        let thirds = [square(names.query)?, square(names.key)?, square(names.value)?];
         let linear = |part, shape| self.linear(&name(part), shape, REMEDY);
-        Ok(Layer {
-            qkv: Linear::new(&qkv, [query.1, key.1, value.1].concat())?,
+        Ok(LayerParameters {
+            qkv: side_by_side(&thirds)?,
             mix: linear(names.mix, [width, width])?,
-            mix_norm: self.norm(&name(names.mix_norm), REMEDY)?,
             up: linear(names.up, [inner, width])?,
+            gated: false,
             down: linear(names.down, [width, inner])?,
-            down_norm: self.norm(&name(names.down_norm), REMEDY)?,
+            norms: Norms::After {
+                mix: self.norm(&name(names.mix_norm), REMEDY)?,
+                down: self.norm(&name(names.down_norm), REMEDY)?,
+            },
+            rotary: None,
+            window: None,
         })
     }
 
-    fn mlm_head(&self, words: &Tensor) -> Result<MlmHead, Error> {
+    fn mlm_head(&self) -> Result<MlmParameters, Error> {
         let config = self.config;
         let (names, activation) = match config.family {
             Family::Bert => (BERT_HEAD, config.activation),
@@ -110,24 +121,25 @@ impl Loader<'_> {
         let norm = self.norm(names.norm, NO_HEAD)?;
         let decoder = [names.decoder.to_owned()];
         let own = self.weights.find(&decoder, &[vocabulary, width])?;
-        Ok(MlmHead {
+        if own.is_none() && !config.tied {
+            self.weights.tensor(&decoder, &[vocabulary, width], NOT_TIED)?;
+        }
+        Ok(MlmParameters {
             transform,
-            transform_activation: activation,
+            activation,
             norm,
-            decoder: match own {
-                Some(own) => own,
-                None if config.tied => words.clone(),
-                None => self.weights.tensor(&decoder, &[vocabulary, width], NOT_TIED)?,
-            },
+            decoder: own,
             bias: self.vector(&names.biases.map(str::to_owned), vocabulary, NO_HEAD)?,
         })
     }
 
     fn token_head(&self, prefix: &str) -> Result<TokenHead, Error> {
-        let (weight, bias) = self.linear_parts(&format!("{prefix}tok_proj"), [1, self.config.width], REMEDY)?;
+        let weight = [format!("{prefix}tok_proj.weight")];
+        let weight = self.weights.tensor(&weight, &[1, self.config.width], REMEDY)?;
+        let bias = self.vector(&[format!("{prefix}tok_proj.bias")], 1, REMEDY)?;
         Ok(TokenHead {
             weight: weight.flatten_all()?.to_vec1()?,
-            bias: bias[0],
+            bias: bias.to_vec1::<f32>()?[0],
         })
     }
 
@@ -141,22 +153,19 @@ impl Loader<'_> {
             .tensor(&[format!("{}.weight", self.name(module))], &shape, REMEDY)
     }
 
-    fn vector(&self, names: &[String], len: usize, remedy: &'static str) -> Result<Vec<f32>, Error> {
-        Ok(self.weights.tensor(names, &[len], remedy)?.to_vec1()?)
+    fn vector(&self, names: &[String], len: usize, remedy: &'static str) -> Result<Tensor, Error> {
+        self.weights.tensor(names, &[len], remedy)
     }
 
-    fn linear_parts(&self, name: &str, shape: [usize; 2], remedy: &'static str) -> Result<(Tensor, Vec<f32>), Error> {
-        let weight = self.weights.tensor(&[format!("{name}.weight")], &shape, remedy)?;
-        Ok((weight, self.vector(&[format!("{name}.bias")], shape[0], remedy)?))
-    }
-
-    fn linear(&self, name: &str, shape: [usize; 2], remedy: &'static str) -> Result<Linear, Error> {
-        let (weight, bias) = self.linear_parts(name, shape, remedy)?;
-        Ok(Linear::new(&weight, bias)?)
+    fn linear(&self, name: &str, shape: [usize; 2], remedy: &'static str) -> Result<LinearParameters, Error> {
+        Ok(LinearParameters {
+            weight: self.weights.tensor(&[format!("{name}.weight")], &shape, remedy)?,
+            bias: Some(self.vector(&[format!("{name}.bias")], shape[0], remedy)?),
+        })
     }
 
     /// Old checkpoints call the two vectors gamma and beta.
-    fn norm(&self, name: &str, remedy: &'static str) -> Result<LayerNorm, Error> {
+    fn norm(&self, name: &str, remedy: &'static str) -> Result<NormParameters, Error> {
         let part = |new: &str, old: &str| {
             self.vector(
                 &[format!("{name}.{new}"), format!("{name}.{old}")],
@@ -164,12 +173,22 @@ impl Loader<'_> {
                 remedy,
             )
         };
-        Ok(LayerNorm {
+        Ok(NormParameters {
             weight: part("weight", "gamma")?,
-            bias: part("bias", "beta")?,
+            bias: Some(part("bias", "beta")?),
             epsilon: self.config.epsilon,
         })
     }
+}
+
+/// Maps of one input as one map, their outputs one after the other.
+fn side_by_side(maps: &[LinearParameters]) -> Result<LinearParameters, Error> {
+    let weights: Vec<&Tensor> = maps.iter().map(|map| &map.weight).collect();
+    let biases: Option<Vec<&Tensor>> = maps.iter().map(|map| map.bias.as_ref()).collect();
+    Ok(LinearParameters {
+        weight: Tensor::cat(&weights, 0)?,
+        bias: biases.map(|biases| Tensor::cat(&biases, 0)).transpose()?,
+    })
 }
 
 struct LayerNames {

@@ -2,11 +2,11 @@
 
 use super::config::ModelConfig;
 use super::layout::TransformerFiles;
-use super::load::{Head, load};
+use super::load::{HeadParameters, load};
 use super::policy::{Policy, SpecialTokens};
 use super::tokenizer::{TextTokenizer, TokenizerUse, Tokens};
 use super::weights::WeightsFile;
-use crate::transformer::{Backbone, Rows};
+use crate::transformer::{Backbone, MlmHead, Rows, TokenHead};
 use crate::{Error, InputKind, SparseEncoding};
 use candle_core::Tensor;
 use rayon::prelude::*;
@@ -25,6 +25,14 @@ pub(super) struct TransformerModel {
     /// Vocabulary entries that may get a weight, ascending by the bytes of their token.
     columns: Vec<(String, u32)>,
     width: usize,
+}
+
+/// What turns hidden states into weights.
+enum Head {
+    /// Over the whole vocabulary.
+    Mlm(MlmHead),
+    /// Over the tokens of the text.
+    Token(TokenHead),
 }
 
 /// The bytes that decide what a model computes.
@@ -49,7 +57,12 @@ impl TransformerModel {
         let tokenizer = TextTokenizer::read(&files.dir, usage)?;
         tokenizer.check_fits(config.vocabulary)?;
         let file = WeightsFile::read(&files.dir)?;
-        let (backbone, head) = load(&config, &file.tensors()?)?;
+        let (parameters, head) = load(&config, &file.tensors()?)?;
+        let backbone = Backbone::new(&parameters)?;
+        let head = match head {
+            HeadParameters::Mlm(head) => Head::Mlm(MlmHead::new(&head, &parameters.words)?),
+            HeadParameters::Token(head) => Head::Token(head),
+        };
         let columns = columns(config.vocabulary, &tokenizer, policy.special_tokens);
         let model = Self {
             backbone,

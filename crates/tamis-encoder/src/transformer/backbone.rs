@@ -5,9 +5,10 @@
 //! ACL 2020) and CamemBERT (Martin et al., ACL 2020).
 
 use super::attention::attend;
-use super::rows::for_each_row;
-use super::rows::read;
-use super::{HiddenActivation, LayerNorm, Linear, Rows};
+use super::linear::{LayerNorm, Linear};
+use super::parameters::{LayerParameters, Norms, Parameters};
+use super::rows::{for_each_row, read};
+use super::{HiddenActivation, Rows};
 use candle_core::{Result, Tensor};
 
 /// Embeddings and layers with normalisation after each residual.
@@ -39,6 +40,25 @@ pub(crate) struct Layer {
 }
 
 impl Backbone {
+    pub(crate) fn new(parameters: &Parameters) -> Result<Self> {
+        let Some(positions) = &parameters.positions else {
+            candle_core::bail!("a table of positions expected");
+        };
+        let table = match &parameters.token_type {
+            Some(offset) => positions.table.broadcast_add(offset)?,
+            None => positions.table.clone(),
+        };
+        Ok(Self {
+            words: parameters.words.clone(),
+            positions: table,
+            padding: positions.padding,
+            norm: LayerNorm::new(&parameters.norm)?,
+            layers: parameters.layers.iter().map(Layer::new).collect::<Result<_>>()?,
+            heads: parameters.heads,
+            activation: parameters.activation,
+        })
+    }
+
     /// The last hidden states, `[rows, width]`.
     ///
     /// Ids must be below the vocabulary and texts no longer than the positions; candle reports an error otherwise.
@@ -71,6 +91,22 @@ impl Backbone {
             })
         })??;
         Ok(x)
+    }
+}
+
+impl Layer {
+    fn new(parameters: &LayerParameters) -> Result<Self> {
+        let Norms::After { mix, down } = &parameters.norms else {
+            candle_core::bail!("normalisation after each residual expected");
+        };
+        Ok(Self {
+            qkv: Linear::new(&parameters.qkv)?,
+            mix: Linear::new(&parameters.mix)?,
+            mix_norm: LayerNorm::new(mix)?,
+            up: Linear::new(&parameters.up)?,
+            down: Linear::new(&parameters.down)?,
+            down_norm: LayerNorm::new(down)?,
+        })
     }
 }
 

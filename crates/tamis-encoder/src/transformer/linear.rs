@@ -1,6 +1,7 @@
 //! The two parametric row operations: linear maps and layer normalisation.
 
 use super::functions::{HiddenActivation, sum, sum_of_squares};
+use super::parameters::{LinearParameters, NormParameters};
 use super::rows::{for_each_row, read};
 use candle_core::{Result, Tensor};
 
@@ -13,9 +14,12 @@ pub(crate) struct Linear {
 }
 
 impl Linear {
-    /// Takes W as stored, `[outputs, inputs]`.
-    pub(crate) fn new(weight: &Tensor, bias: Vec<f32>) -> Result<Self> {
-        let weight = weight.t()?.contiguous()?;
+    pub(crate) fn new(parameters: &LinearParameters) -> Result<Self> {
+        let weight = parameters.weight.t()?.contiguous()?;
+        let bias = match &parameters.bias {
+            Some(bias) => bias.to_vec1()?,
+            None => vec![0.0; parameters.weight.dim(0)?],
+        };
         Ok(Self { weight, bias })
     }
 
@@ -62,6 +66,17 @@ pub(crate) struct LayerNorm {
 }
 
 impl LayerNorm {
+    pub(crate) fn new(parameters: &NormParameters) -> Result<Self> {
+        Ok(Self {
+            weight: parameters.weight.to_vec1()?,
+            bias: match &parameters.bias {
+                Some(bias) => bias.to_vec1()?,
+                None => vec![0.0; parameters.weight.dim(0)?],
+            },
+            epsilon: parameters.epsilon,
+        })
+    }
+
     pub(super) fn apply(&self, row: &mut [f32]) {
         #[expect(clippy::cast_precision_loss, reason = "widths stay far below 2^24")]
         let width = row.len() as f32;
@@ -99,7 +114,11 @@ mod tests {
     #[test]
     fn residual_comes_before_the_norm() {
         let eye = Tensor::new(&[[1.0f32, 0.0], [0.0, 1.0]], &Device::Cpu).expect("small");
-        let linear = Linear::new(&eye, vec![1.0, 0.0]).expect("square");
+        let linear = Linear::new(&LinearParameters {
+            weight: eye,
+            bias: Some(Tensor::new(&[1.0f32, 0.0], &Device::Cpu).expect("small")),
+        })
+        .expect("square");
         let norm = LayerNorm {
             weight: vec![1.0; 2],
             bias: vec![0.0; 2],

@@ -6,8 +6,10 @@
 //! all tokens and the activation grows with its argument, the maximum is taken of the bare products; bias and
 //! activation then touch one value per text and entry. Memory is `texts * vocabulary` plus one tile a thread.
 
+use super::HiddenActivation;
+use super::linear::{LayerNorm, Linear};
+use super::parameters::MlmParameters;
 use super::rows::read;
-use super::{HiddenActivation, LayerNorm, Linear};
 use candle_core::{Result, Tensor};
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
@@ -60,6 +62,17 @@ pub(crate) struct MlmHead {
 }
 
 impl MlmHead {
+    /// `words` are the word embeddings, which stand for a decoder that is not there.
+    pub(crate) fn new(parameters: &MlmParameters, words: &Tensor) -> Result<Self> {
+        Ok(Self {
+            transform: Linear::new(&parameters.transform)?,
+            transform_activation: parameters.activation,
+            norm: LayerNorm::new(&parameters.norm)?,
+            decoder: parameters.decoder.as_ref().unwrap_or(words).clone(),
+            bias: parameters.bias.to_vec1()?,
+        })
+    }
+
     /// One weight per vocabulary entry for each range of rows of `hidden`; 0 everywhere for an empty range.
     ///
     /// A text whose hidden states are not finite gets NaN everywhere, for the caller to refuse.

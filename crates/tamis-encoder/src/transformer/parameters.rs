@@ -1,0 +1,105 @@
+//! What a checkpoint says of a transformer: its tensors by the part they play, and what families differ in.
+//!
+//! The loader fills these from any family's names; whatever computes (packed weights on the CPU, tensors on a device)
+//! is built from them, so a family is added in one place and every path has it.
+
+use super::HiddenActivation;
+use candle_core::Tensor;
+use std::sync::Arc;
+
+/// A transformer that turns token ids into hidden states.
+#[derive(Clone, Debug)]
+pub(crate) struct Parameters {
+    /// Word embeddings, `[vocabulary, width]`.
+    pub(crate) words: Tensor,
+    /// What tells tokens their place, where that is a table.
+    pub(crate) positions: Option<PositionTable>,
+    /// The embedding of the first token type, `[width]`, where the model has token types.
+    pub(crate) token_type: Option<Tensor>,
+    /// Applied to the sum of the embeddings.
+    pub(crate) norm: NormParameters,
+    pub(crate) layers: Vec<LayerParameters>,
+    /// Applied to the last hidden states, in models that normalise before each block.
+    pub(crate) final_norm: Option<NormParameters>,
+    pub(crate) heads: usize,
+    pub(crate) activation: HiddenActivation,
+}
+
+/// Learned position embeddings.
+#[derive(Clone, Debug)]
+pub(crate) struct PositionTable {
+    /// `[rows, width]`.
+    pub(crate) table: Tensor,
+    /// RoBERTa's padding token p: positions are p + 1, p + 2, ... over all other tokens, and p for itself where a text
+    /// spells it out. Without one they are 0, 1, ...
+    pub(crate) padding: Option<u32>,
+}
+
+/// One layer: attention and feed-forward block.
+#[derive(Clone, Debug)]
+pub(crate) struct LayerParameters {
+    /// Query, key and value maps as one, `[width] -> [3 width]`, each with its heads side by side.
+    pub(crate) qkv: LinearParameters,
+    pub(crate) mix: LinearParameters,
+    /// `[width] -> [inner]`; where the block is gated `[width] -> [2 inner]`: the half that is activated, then the
+    /// half that it is multiplied with.
+    pub(crate) up: LinearParameters,
+    pub(crate) gated: bool,
+    pub(crate) down: LinearParameters,
+    pub(crate) norms: Norms,
+    /// Rotary embedding of queries and keys, where positions are not a table.
+    pub(crate) rotary: Option<Rotary>,
+    /// A token attends to those at most this far away; to all without one.
+    pub(crate) window: Option<usize>,
+}
+
+/// Where a layer normalises.
+#[derive(Clone, Debug)]
+pub(crate) enum Norms {
+    /// After each residual: BERT and its kin.
+    After { mix: NormParameters, down: NormParameters },
+    /// Before each block: ModernBERT, whose first layer leaves out the first one.
+    Before {
+        mix: Option<NormParameters>,
+        down: NormParameters,
+    },
+}
+
+/// Rotary position embedding: element i of a head's first half and element i of its second half are turned by
+/// `position * inverse_frequencies[i]` (Su et al., 2021; halves rather than neighbours, as GPT-NeoX has them).
+#[derive(Clone, Debug)]
+pub(crate) struct Rotary {
+    /// Half as many as a head is wide; equal ones share their memory.
+    pub(crate) inverse_frequencies: Arc<[f32]>,
+}
+
+/// `x W^T + b`.
+#[derive(Clone, Debug)]
+pub(crate) struct LinearParameters {
+    /// W as stored, `[outputs, inputs]`.
+    pub(crate) weight: Tensor,
+    /// `[outputs]`.
+    pub(crate) bias: Option<Tensor>,
+}
+
+/// Layer normalisation.
+#[derive(Clone, Debug)]
+pub(crate) struct NormParameters {
+    /// `[width]`.
+    pub(crate) weight: Tensor,
+    /// `[width]`.
+    pub(crate) bias: Option<Tensor>,
+    pub(crate) epsilon: f32,
+}
+
+/// A masked-language-model head: `LN(g(W h + b)) E^T + c`.
+#[derive(Clone, Debug)]
+pub(crate) struct MlmParameters {
+    pub(crate) transform: LinearParameters,
+    pub(crate) activation: HiddenActivation,
+    pub(crate) norm: NormParameters,
+    /// E, `[vocabulary, width]`, where it is not the word embeddings themselves.
+    pub(crate) decoder: Option<Tensor>,
+    /// c, `[vocabulary]`.
+    pub(crate) bias: Tensor,
+}
