@@ -16,6 +16,8 @@ mod weights;
 mod wordpiece;
 
 pub use policy::{CheckpointOptions, SpecialTokens};
+pub use weights::WeightsSummary;
+pub(crate) use weights::{FILE_NAME as WEIGHTS_NAME, INDEX_NAME as WEIGHTS_INDEX_NAME};
 
 use crate::{Encoder, Error, InputKind, QueryWeighting, SparseEncoding};
 use layout::Side;
@@ -57,8 +59,7 @@ enum Model {
 impl Checkpoint {
     /// Opens the checkpoint in `dir`.
     ///
-    /// Reads weights whole into memory (single precision: four bytes a parameter, and as much again as the file while
-    /// opening).
+    /// Reads weights into memory (single precision: four bytes a parameter), a piece of a file at a time.
     ///
     /// # Errors
     /// When a file is missing, damaged, or of a kind that is not supported; the error names file, tensor or field,
@@ -163,12 +164,11 @@ impl Model {
                 };
                 let (model, read) = TransformerModel::read(files, policy, options.max_length)?;
                 hash(hasher, &read.config);
-                hash(hasher, &read.weights);
+                read.weights.hash_into(hasher)?;
                 Self::Transformer(Arc::new(model))
             }
             Side::Table(files) => {
-                let (table, bytes) = QueryTable::read(files, special_tokens, options.max_length)?;
-                hash(hasher, &bytes);
+                let table = QueryTable::read(files, special_tokens, options.max_length, hasher)?;
                 Self::Table(Arc::new(table))
             }
         };

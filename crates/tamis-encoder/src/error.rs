@@ -82,6 +82,42 @@ pub enum Error {
         /// What the header or the length contradicts.
         reason: String,
     },
+    /// The shards of a checkpoint contradict their list.
+    #[error("{}: tensor {tensor:?}: {reason}; copy the checkpoint again", path.display())]
+    Shard {
+        /// The list of shards.
+        path: PathBuf,
+        /// The tensor.
+        tensor: String,
+        /// Where it is and where it should be.
+        reason: String,
+    },
+    /// A pickle is damaged, or asks for something that weights do not need.
+    #[error("{}: {part}: {reason}", path.display())]
+    Pickle {
+        /// The file.
+        path: PathBuf,
+        /// The part of the file: an entry of its archive, with the offset in it where that is known.
+        part: String,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// A checkpoint cannot be converted as asked.
+    #[error("{}: {reason}", path.display())]
+    Convert {
+        /// The file or directory.
+        path: PathBuf,
+        /// Why not.
+        reason: String,
+    },
+    /// A file cannot be written.
+    #[error("{}: cannot be written: {source}", path.display())]
+    Write {
+        /// The file.
+        path: PathBuf,
+        /// Why not.
+        source: std::io::Error,
+    },
     /// A tensor is not in the weights file.
     #[error("{}: tensor {tensor:?} is missing; {remedy}", path.display())]
     MissingTensor {

@@ -13,13 +13,16 @@
 //! ```
 
 mod checkpoint;
+mod convert;
 mod encoder;
 mod error;
 pub mod lexical;
 mod open;
+mod pickle;
 mod transformer;
 
-pub use checkpoint::{Checkpoint, CheckpointOptions, SpecialTokens};
+pub use checkpoint::{Checkpoint, CheckpointOptions, SpecialTokens, WeightsSummary};
+pub use convert::{Conversion, convert};
 pub use encoder::{Encoder, InputKind, QueryWeighting, SparseEncoding, joined};
 pub use error::Error;
 pub use open::{open, open_stored};

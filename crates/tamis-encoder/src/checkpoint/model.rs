@@ -35,10 +35,10 @@ enum Head {
     Token(TokenHead),
 }
 
-/// The bytes that decide what a model computes.
+/// The files that decide what a model computes.
 pub(super) struct ModelFiles {
     pub(super) config: Vec<u8>,
-    pub(super) weights: Vec<u8>,
+    pub(super) weights: WeightsFile,
 }
 
 impl TransformerModel {
@@ -76,7 +76,7 @@ impl TransformerModel {
             model,
             ModelFiles {
                 config: config.bytes,
-                weights: file.bytes,
+                weights: file,
             },
         ))
     }

@@ -9,24 +9,26 @@ use super::policy::SpecialTokens;
 use super::tokenizer::{TextTokenizer, TokenizerUse, Tokens};
 use super::weights::WeightsFile;
 use crate::{Error, SparseEncoding};
-use std::collections::BTreeMap;
 use std::path::Path;
 
 /// A tokenizer with a weight per token.
 pub(super) struct QueryTable {
     pub(super) tokenizer: TextTokenizer,
     pub(super) special_tokens: SpecialTokens,
-    /// By token id.
-    weights: Vec<f32>,
+    /// By token id: the token's rank and weight; a weight of 0 where it gets none.
+    entries: Vec<(u32, f32)>,
+    /// Tokens ascending by their bytes, which is by rank.
+    names: Vec<Box<str>>,
 }
 
 impl QueryTable {
-    /// Reads tokenizer and table; gives the bytes of the table as well, for the fingerprint.
+    /// Reads tokenizer and table, and adds the table to `hasher`.
     pub(super) fn read(
         files: &TableFiles,
         special_tokens: SpecialTokens,
         max_length: Option<usize>,
-    ) -> Result<(Self, Vec<u8>), Error> {
+        hasher: &mut blake3::Hasher,
+    ) -> Result<Self, Error> {
         let usage = TokenizerUse {
             with_special: false,
             max_length,
@@ -34,38 +36,58 @@ impl QueryTable {
         };
         let tokenizer = TextTokenizer::read(&files.dir, usage)?;
         tokenizer.check_fits(MAX_VOCABULARY)?;
-        let (weights, bytes) = match &files.json {
-            Some(path) => from_json(path, files.default_weight, &tokenizer)?,
-            None => from_tensor(&files.dir, &tokenizer)?,
+        let weights = match &files.json {
+            Some(path) => from_json(path, files.default_weight, &tokenizer, hasher)?,
+            None => from_tensor(&files.dir, &tokenizer, hasher)?,
         };
-        Ok((
-            Self {
-                tokenizer,
-                special_tokens,
-                weights,
-            },
-            bytes,
-        ))
+        let mut tokens: Vec<(String, u32)> = (0u32..)
+            .take(weights.len())
+            .filter_map(|id| Some((tokenizer.token(id)?, id)))
+            .collect();
+        tokens.sort_unstable();
+        let mut entries = vec![(0, 0.0); weights.len()];
+        let mut names: Vec<Box<str>> = Vec::with_capacity(tokens.len());
+        for (token, id) in tokens {
+            // Two ids of one token share a rank.
+            if names.last().is_none_or(|last| **last != *token) {
+                names.push(token.into());
+            }
+            let dropped = special_tokens != SpecialTokens::Keep && tokenizer.special.contains(&id);
+            let weight = if dropped { 0.0 } else { weights[id as usize].max(0.0) };
+            let rank = u32::try_from(names.len() - 1).expect("there are no more ranks than ids");
+            entries[id as usize] = (rank, weight);
+        }
+        Ok(Self {
+            tokenizer,
+            special_tokens,
+            entries,
+            names,
+        })
     }
 
     /// The weights of the distinct tokens of one query.
     pub(super) fn look_up(&self, tokens: &Tokens) -> SparseEncoding {
-        let dropped = |id| self.special_tokens != SpecialTokens::Keep && self.tokenizer.special.contains(id);
-        let weighted = tokens.ids.iter().filter(|id| !dropped(id)).filter_map(|&id| {
-            let weight = self.weights.get(id as usize).copied().filter(|&weight| weight > 0.0)?;
-            Some((self.tokenizer.token(id)?, weight))
-        });
-        let distinct: BTreeMap<String, f32> = weighted.collect();
+        let entry = |&id: &u32| self.entries.get(id as usize).copied();
+        let mut found: Vec<(u32, f32)> = tokens.ids.iter().filter_map(entry).collect();
+        found.retain(|&(_, weight)| weight > 0.0);
+        found.sort_unstable_by_key(|&(rank, _)| rank);
+        found.dedup_by_key(|&mut (rank, _)| rank);
+        let named = |(rank, weight): (u32, f32)| (self.names[rank as usize].to_string(), weight);
         SparseEncoding {
-            tokens: distinct.into_iter().collect(),
+            tokens: found.into_iter().map(named).collect(),
             num_tokens: tokens.ids.len(),
             truncated: tokens.truncated,
         }
     }
 }
 
-/// Weights and file of an `idf.json`.
-fn from_json(path: &Path, default_weight: f32, tokenizer: &TextTokenizer) -> Result<(Vec<f32>, Vec<u8>), Error> {
+/// The weights of an `idf.json`.
+fn from_json(
+    path: &Path,
+    default_weight: f32,
+    tokenizer: &TextTokenizer,
+    hasher: &mut blake3::Hasher,
+) -> Result<Vec<f32>, Error> {
     let wrong = |reason: String| Error::QueryTable {
         path: path.to_owned(),
         reason,
@@ -96,15 +118,17 @@ fn from_json(path: &Path, default_weight: f32, tokenizer: &TextTokenizer) -> Res
             "{known} of its {total} tokens are in the vocabulary: it is of another model"
         )));
     }
-    Ok((weights, file.bytes))
+    super::hash(hasher, &file.bytes);
+    Ok(weights)
 }
 
-/// Weights and file of a `model.safetensors` with one tensor.
-fn from_tensor(dir: &Path, tokenizer: &TextTokenizer) -> Result<(Vec<f32>, Vec<u8>), Error> {
+/// The weights of a `model.safetensors` with one tensor.
+fn from_tensor(dir: &Path, tokenizer: &TextTokenizer, hasher: &mut blake3::Hasher) -> Result<Vec<f32>, Error> {
     let file = WeightsFile::read(dir)?;
     let remedy = "a SparseStaticEmbedding keeps one weight per token there";
     let weights = file
         .tensors()?
         .tensor(&["weight".to_owned()], &[tokenizer.num_ids()], remedy)?;
-    Ok((weights.to_vec1()?, file.bytes))
+    file.hash_into(hasher)?;
+    Ok(weights.to_vec1()?)
 }

@@ -5,8 +5,10 @@
 mod damage;
 mod malformed;
 mod options;
+mod pickles;
 mod reference;
 mod roberta;
+mod shards;
 mod weights;
 
 use std::path::{Path, PathBuf};
