@@ -4,6 +4,7 @@
 //! nothing else is needed to encode. `layout` knows the directory layouts, `load` the tensor names, [`CheckpointOptions`]
 //! what is left to decide.
 
+mod ascii_words;
 mod config;
 mod json;
 mod layout;
@@ -192,11 +193,15 @@ impl Encoding {
                 .split(&self.prompt, content)
                 .map_err(|reason| Error::Tokenise { text, reason })
         };
-        let texts = texts
-            .par_iter()
-            .enumerate()
-            .map(split)
-            .collect::<Result<Vec<Tokens>, Error>>()?;
+        let texts = match texts {
+            // One query is not worth waking other threads.
+            [text] => vec![split((0, text))?],
+            texts => texts
+                .par_iter()
+                .enumerate()
+                .map(split)
+                .collect::<Result<Vec<Tokens>, Error>>()?,
+        };
         match &self.model {
             Model::Transformer(model) => model.encode(kind, &texts),
             Model::Table(table) => Ok(texts.iter().map(|tokens| table.look_up(tokens)).collect()),

@@ -1,5 +1,6 @@
 //! Text to token ids: `tokenizer.json` as it is, or BERT's WordPiece built from `vocab.txt`.
 
+use super::ascii_words::AsciiWords;
 use super::json::{JsonFile, read_if_present};
 use super::wordpiece;
 use crate::Error;
@@ -14,6 +15,8 @@ const NO_LIMIT: f64 = 1e9;
 /// A tokenizer with its limit of length.
 pub(super) struct TextTokenizer {
     tokenizer: Tokenizer,
+    /// For texts without special tokens around them, where the tokenizer is of a kind that has a short way.
+    short: Option<AsciiWords>,
     /// Where it came from.
     pub(super) path: PathBuf,
     /// Ids of special tokens.
@@ -97,8 +100,10 @@ impl TextTokenizer {
         let with_special = usage.with_special;
         let files = [settings, sentence].into_iter().flatten().map(|file| file.bytes);
         let bytes = std::iter::once(bytes).chain(files).collect();
+        let short = if with_special { None } else { AsciiWords::of(&tokenizer) };
         Ok(Self {
             tokenizer,
+            short,
             path,
             special,
             bytes,
@@ -117,6 +122,12 @@ impl TextTokenizer {
         if self.lower_case {
             whole = whole.to_lowercase();
         }
+        if let Some(short) = &self.short {
+            match short.split(whole) {
+                Ok(ids) => return Ok(self.within_limit(ids)),
+                Err(text) => whole = text,
+            }
+        }
         let encoding = guarded(|| self.tokenizer.encode_fast(whole, self.with_special))?;
         // With special tokens the tokenizer has truncated between them; without, it does not report that it did.
         let len = encoding.len().min(self.max_length);
@@ -128,6 +139,17 @@ impl TextTokenizer {
                 .collect(),
             truncated: len < encoding.len() || !encoding.get_overflowing().is_empty(),
         })
+    }
+
+    /// The ids of a text without special tokens around it.
+    fn within_limit(&self, mut ids: Vec<u32>) -> Tokens {
+        let truncated = ids.len() > self.max_length;
+        ids.truncate(self.max_length);
+        Tokens {
+            added: vec![false; ids.len()],
+            ids,
+            truncated,
+        }
     }
 
     /// The text of `id`, if there is such a token.
