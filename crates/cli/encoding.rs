@@ -1,5 +1,6 @@
 //! From documents to an index: encode in batches, number the terms, build.
 
+use crate::cache::{CacheReport, CachingEncoder};
 use crate::input::{self, Body, Extent, Record, RecordIter};
 use crate::output;
 use crate::progress::Progress;
@@ -34,6 +35,9 @@ pub struct EncodeReport {
     pub seconds: f64,
     /// Texts a second.
     pub documents_per_second: f64,
+    /// What a cache was good for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cache: Option<CacheReport>,
 }
 
 impl EncodeReport {
@@ -79,6 +83,18 @@ impl EncodeReport {
             Ok((record.id, tokens))
         });
         vectors.collect()
+    }
+
+    /// Completes the cache that was used, if any, and says what it was good for.
+    pub fn finish_cache(&mut self, cache: Option<&CachingEncoder>) {
+        let Some(cache) = cache else { return };
+        if let Err(error) = cache.finish() {
+            output::note(&format!("note: {error:#}"));
+        }
+        let report = cache.report();
+        let (hits, misses) = (output::grouped(report.hits), output::grouped(report.misses));
+        output::note(&format!("cache: {hits} texts found, {misses} encoded"));
+        self.cache = Some(report);
     }
 
     /// Says on stderr when texts were cut.

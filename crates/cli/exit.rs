@@ -114,6 +114,11 @@ fn of_encoder(error: &tamis_encoder::Error) -> Option<Exit> {
     use tamis_encoder::Error;
     match error {
         Error::UnknownModel { .. } | Error::MissingFile { .. } => Some(Exit::NotFound),
+        Error::Safetensors { .. } | Error::Shard { .. } | Error::Pickle { .. } | Error::TensorValue { .. } => {
+            Some(Exit::Corrupt)
+        }
+        Error::Unsupported { .. } => Some(Exit::Mismatch),
+        Error::Read { source, .. } | Error::Write { source, .. } => of_io(source),
         _ => None,
     }
 }

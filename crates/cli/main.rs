@@ -1,5 +1,6 @@
 //! The `tamis` command line: wires the crates together, reads files, prints, and decides exit codes.
 
+mod cache;
 mod collection;
 mod commands;
 mod encoding;
@@ -10,6 +11,7 @@ mod output;
 mod progress;
 mod search;
 mod standalone;
+mod vectors;
 
 use clap::Parser;
 use std::process::ExitCode;

@@ -2,6 +2,8 @@
 
 mod collections;
 mod demo;
+mod encoding;
+mod models;
 mod offline;
 mod service;
 mod support;

@@ -1,19 +1,24 @@
 //! `tamis encode`: texts to sparse vectors.
 
+use crate::cache::CachingEncoder;
 use crate::encoding::{self, BATCH, EncodeReport};
-use crate::exit::Exit;
-use crate::input::{self, Broken};
-use crate::output::Sink;
+use crate::exit::{Exit, failure};
+use crate::input::{self, Broken, Record};
+use crate::output;
 use crate::progress::Progress;
-use serde::ser::{Serialize, SerializeMap, Serializer};
-use std::io::Write;
-use std::path::PathBuf;
-use tamis_encoder::InputKind;
+use crate::vectors::{self, Encoded, Format, Parts, VectorWriter};
+use anyhow::Context;
+use serde::Serialize;
+use std::io::BufRead;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use tamis_core::{INTEGER_RULES, IntegerRule, Vocabulary};
+use tamis_encoder::{Encoder, InputKind};
 
 /// Arguments of `tamis encode`.
 #[derive(clap::Args)]
 pub struct Args {
-    /// JSON lines {"id", "text"[, "title"]}, plain, .gz or .zst; `-` reads stdin
+    /// JSON lines {"id", "text"[, "title"]}, plain, .gz or .zst, or a BEIR folder or archive; `-` reads stdin
     input: PathBuf,
     /// `lexical`, or the folder of a checkpoint
     #[arg(long, default_value = "lexical")]
@@ -24,9 +29,31 @@ pub struct Args {
     /// Write here in place of stdout; the file appears when it is complete
     #[arg(short, long)]
     output: Option<PathBuf>,
+    /// The form of the output
+    #[arg(long, value_enum, default_value_t = Format::Jsonl)]
+    format: Format,
+    #[arg(long, value_name = "RULE", help = format!(
+        "Make whole numbers of weights as a published code base does: {INTEGER_RULES}; default for anserini: splade"
+    ))]
+    quantise: Option<IntegerRule>,
+    /// Number the columns of a matrix as in this OUTPUT.vocabulary.jsonl of an earlier one, new tokens after it
+    #[arg(long, value_name = "FILE")]
+    vocabulary: Option<PathBuf>,
+    /// Keep finished parts in OUTPUT.parts, and go on from those that are there
+    #[arg(long, requires = "output")]
+    resume: bool,
+    /// Texts of a part
+    #[arg(long, value_name = "N", default_value_t = 4096, requires = "resume")]
+    part_texts: u64,
+    /// Look for vectors in this folder first, and keep new ones there
+    #[arg(long, value_name = "DIR")]
+    cache: Option<PathBuf>,
     /// Report broken lines and go on (exit code 3)
     #[arg(long)]
     skip_broken: bool,
+    /// Print a report as JSON on stdout
+    #[arg(long, requires = "output")]
+    json: bool,
 }
 
 /// The two sides of a model.
@@ -47,44 +74,148 @@ impl From<Kind> for InputKind {
     }
 }
 
-#[derive(serde::Serialize)]
-struct Encoded<'a> {
-    id: &'a str,
-    vector: Weights<'a>,
-}
-
-/// Tokens as a JSON object, in the order given.
-struct Weights<'a>(&'a [(String, f32)]);
-
-impl Serialize for Weights<'_> {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let mut map = serializer.serialize_map(Some(self.0.len()))?;
-        for (token, weight) in self.0 {
-            map.serialize_entry(token, weight)?;
-        }
-        map.end()
-    }
+#[derive(Serialize)]
+struct Report<'a> {
+    output: Option<&'a Path>,
+    /// Texts that an earlier run had done.
+    resumed: u64,
+    #[serde(flatten)]
+    encode: EncodeReport,
 }
 
 /// Runs `tamis encode`.
 pub fn run(args: &Args) -> anyhow::Result<Exit> {
-    let encoder = encoding::open_model_for(&args.model, &args.input)?;
-    let mut sink = Sink::create(args.output.as_deref())?;
+    let mut encoder = encoding::open_model_for(&args.model, &args.input)?;
+    let cache = args.cache.as_deref();
+    let cache = cache
+        .map(|dir| CachingEncoder::open(dir, Arc::clone(&encoder)))
+        .transpose()?
+        .map(Arc::new);
+    if let Some(cache) = &cache {
+        encoder = Arc::clone(cache) as Arc<dyn Encoder>;
+    }
+    let writer = vectors::writer(
+        args.format,
+        args.output.as_deref(),
+        args.quantise,
+        vocabulary(args, encoder.as_ref())?,
+    )?;
     let mut broken = Broken::new(args.skip_broken);
     let mut report = EncodeReport::default();
-    let (records, extent) = input::documents(&args.input)?;
-    let progress = Progress::new("encoded", "texts", extent, false);
-    input::in_batches(records, &mut broken, BATCH, |batch| {
-        progress.add(batch.len());
-        for (id, tokens) in report.encode_records(Some(encoder.as_ref()), args.kind.into(), batch)? {
-            let vector = Weights(&tokens);
-            serde_json::to_writer(&mut sink, &Encoded { id: &id, vector })?;
-            sink.write_all(b"\n")?;
+    let resumed = match &args.output {
+        Some(output) if args.resume => {
+            let parts = Parts::open(output, &settings(args, encoder.as_ref()), args.part_texts)?;
+            in_parts(args, encoder.as_ref(), writer, parts, (&mut broken, &mut report))?
         }
-        Ok(())
-    })?;
-    sink.finish()?;
-    progress.finish();
+        _ => {
+            straight(args, encoder.as_ref(), writer, (&mut broken, &mut report))?;
+            0
+        }
+    };
+    report.finish_cache(cache.as_deref());
     report.warn_truncated();
+    if args.json {
+        output::json(&Report {
+            output: args.output.as_deref(),
+            resumed,
+            encode: report,
+        })?;
+    }
     Ok(broken.exit())
+}
+
+/// Writes each batch as it is encoded.
+fn straight(
+    args: &Args,
+    encoder: &dyn Encoder,
+    mut writer: Box<dyn VectorWriter>,
+    (broken, report): (&mut Broken, &mut EncodeReport),
+) -> anyhow::Result<()> {
+    let (records, extent) = input::documents(&args.input)?;
+    let progress = Progress::new("encoded", "texts", extent, args.json);
+    input::in_batches(records, broken, BATCH, |batch| {
+        progress.add(batch.len());
+        encode(args, encoder, report, batch)?
+            .iter()
+            .try_for_each(|encoded| writer.add(encoded))
+    })?;
+    writer.finish()?;
+    progress.finish();
+    Ok(())
+}
+
+/// Keeps parts, then writes them all; gives how many texts an earlier run had done.
+fn in_parts(
+    args: &Args,
+    encoder: &dyn Encoder,
+    mut writer: Box<dyn VectorWriter>,
+    mut parts: Parts,
+    (broken, report): (&mut Broken, &mut EncodeReport),
+) -> anyhow::Result<u64> {
+    let resumed = parts.num_done();
+    let (records, extent) = input::documents(&args.input)?;
+    let progress = Progress::new("encoded", "texts", extent, args.json);
+    input::in_batches(records, broken, BATCH, |batch| {
+        progress.add(batch.len());
+        if parts.is_done(&batch)? {
+            return Ok(());
+        }
+        parts.add(&encode(args, encoder, report, batch)?)
+    })?;
+    parts.replay(|encoded| writer.add(encoded))?;
+    writer.finish()?;
+    parts.remove()?;
+    progress.finish();
+    if resumed > 0 && !args.json {
+        output::note(&format!("note: {} texts were done before", output::grouped(resumed)));
+    }
+    Ok(resumed)
+}
+
+fn encode(
+    args: &Args,
+    encoder: &dyn Encoder,
+    report: &mut EncodeReport,
+    batch: Vec<Record>,
+) -> anyhow::Result<Vec<Encoded>> {
+    let has_content = args.format.has_content();
+    let contents: Vec<Option<String>> = batch
+        .iter()
+        .map(|record| has_content.then(|| record.joined_text().unwrap_or_default()))
+        .collect();
+    let encoded = report.encode_records(Some(encoder), args.kind.into(), batch)?;
+    let encoded = encoded.into_iter().zip(contents);
+    Ok(encoded
+        .map(|((id, tokens), content)| Encoded { id, content, tokens })
+        .collect())
+}
+
+/// Everything that decides what parts hold.
+fn settings(args: &Args, encoder: &dyn Encoder) -> String {
+    let kind = match args.kind {
+        Kind::Document => "document",
+        Kind::Query => "query",
+    };
+    let content = args.format.has_content();
+    format!("1 {} {kind} content={content} batch={BATCH}", encoder.fingerprint())
+}
+
+/// The columns that are numbered before the first text: those of `--vocabulary`, else the model's own.
+fn vocabulary(args: &Args, encoder: &dyn Encoder) -> anyhow::Result<Vocabulary> {
+    if !matches!(args.format, Format::Csr | Format::Npz) {
+        return Ok(Vocabulary::new());
+    }
+    let Some(path) = &args.vocabulary else {
+        return Ok(encoder.vocabulary().cloned().unwrap_or_default());
+    };
+    let mut vocabulary = Vocabulary::new();
+    for (number, line) in input::open(path)?.0.lines().enumerate() {
+        let line = line.with_context(|| format!("cannot read {}", path.display()))?;
+        let wrong = |reason: &str| failure(Exit::Failed, format!("{}:{}: {reason}", path.display(), number + 1));
+        let token: String = serde_json::from_str(&line).map_err(|_| wrong("a JSON text expected"))?;
+        if vocabulary.intern(&token)?.index() != number {
+            return Err(wrong("the token comes twice"));
+        }
+    }
+    Ok(vocabulary)
 }

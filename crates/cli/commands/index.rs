@@ -1,5 +1,6 @@
 //! `tamis index`: documents or vectors to a stand-alone index, or into a collection.
 
+use crate::cache::CachingEncoder;
 use crate::collection::{self, Filling, Target};
 use crate::encoding::{self, BATCH, EncodeReport, Indexing};
 use crate::exit::{Exit, failure};
@@ -27,6 +28,9 @@ pub struct Args {
     /// `lexical`, or the folder of a checkpoint; default for texts: lexical. With vectors: the model that made them
     #[arg(long)]
     model: Option<String>,
+    /// Look for vectors in this folder first, and keep new ones there: indexing again costs no model time
+    #[arg(long, value_name = "DIR", conflicts_with = "collection")]
+    cache: Option<PathBuf>,
     /// How weights become 8-bit impacts: auto, exact (integers 1 to 255 only) or max=WEIGHT
     #[arg(long, default_value = "auto")]
     quantise: Quantise,
@@ -146,16 +150,21 @@ fn add_documents(
     report: &mut EncodeReport,
     broken: &mut Broken,
 ) -> anyhow::Result<()> {
-    let mut encoder: Option<Arc<dyn Encoder>> = None;
-    if let Some(model) = &args.model {
-        encoder = Some(encoding::open_model_for(model, &args.input)?);
-    }
+    let mut cache: Option<Arc<CachingEncoder>> = None;
+    let mut open = |model: &str| -> anyhow::Result<Arc<dyn Encoder>> {
+        let encoder = encoding::open_model_for(model, &args.input)?;
+        let Some(dir) = &args.cache else { return Ok(encoder) };
+        let caching = Arc::new(CachingEncoder::open(dir, encoder)?);
+        cache = Some(Arc::clone(&caching));
+        Ok(caching)
+    };
+    let mut encoder: Option<Arc<dyn Encoder>> = args.model.as_deref().map(&mut open).transpose()?;
     let (records, extent) = input::documents(&args.input)?;
     let progress = Progress::new("read", "documents", extent, args.json);
     input::in_batches(records, broken, BATCH, |batch| {
         progress.add(batch.len());
         if encoder.is_none() && batch.iter().any(Record::is_text) {
-            encoder = Some(encoding::open_model_for("lexical", &args.input)?);
+            encoder = Some(open("lexical")?);
         }
         for (id, tokens) in report.encode_records(encoder.as_deref(), InputKind::Document, batch)? {
             indexing.add_tokens(id, tokens)?;
@@ -163,6 +172,7 @@ fn add_documents(
         Ok(())
     })?;
     progress.finish();
+    report.finish_cache(cache.as_deref());
     report.warn_truncated();
     encoder.map_or(Ok(()), |encoder| indexing.set_model(encoder.as_ref()))
 }

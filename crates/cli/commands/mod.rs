@@ -6,6 +6,7 @@ mod eval;
 mod index;
 mod inspect;
 mod mine;
+mod model;
 mod run;
 mod search;
 mod serve;
@@ -32,6 +33,8 @@ pub enum Command {
     Eval(eval::Args),
     /// Show what is in an index, a collection or a model
     Inspect(inspect::Args),
+    /// Look at, check or convert a checkpoint directory
+    Model(model::Args),
     /// Mine hard negatives for training pairs with our own search
     Mine(mine::Args),
 }
@@ -48,6 +51,7 @@ impl Command {
             Self::Serve(args) => serve::run(&args),
             Self::Eval(args) => eval::run(&args),
             Self::Inspect(args) => inspect::run(&args),
+            Self::Model(args) => model::run(&args),
             Self::Mine(args) => mine::run(&args),
         }
     }

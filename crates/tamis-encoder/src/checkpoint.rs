@@ -6,6 +6,7 @@
 
 mod ascii_words;
 mod config;
+mod inspection;
 mod json;
 mod layout;
 mod load;
@@ -16,6 +17,7 @@ mod tokenizer;
 mod weights;
 mod wordpiece;
 
+pub use inspection::Finding;
 pub use policy::{CheckpointOptions, SpecialTokens};
 pub use weights::WeightsSummary;
 pub(crate) use weights::{FILE_NAME as WEIGHTS_NAME, INDEX_NAME as WEIGHTS_INDEX_NAME};
@@ -27,8 +29,8 @@ use policy::Policy;
 use query_table::QueryTable;
 use rayon::prelude::*;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
-use tamis_core::Fingerprint;
+use std::sync::{Arc, OnceLock};
+use tamis_core::{Fingerprint, Vocabulary};
 use tokenizer::{TextTokenizer, Tokens};
 
 /// Raised whenever the same files would give other vectors than before.
@@ -42,6 +44,8 @@ pub struct Checkpoint {
     document: Encoding,
     query: Encoding,
     fingerprint: Fingerprint,
+    /// Made when it is first asked for.
+    vocabulary: OnceLock<Vocabulary>,
 }
 
 /// How texts of one kind are encoded.
@@ -104,6 +108,7 @@ impl Checkpoint {
             document,
             query,
             fingerprint,
+            vocabulary: OnceLock::new(),
         })
     }
 
@@ -134,6 +139,10 @@ impl Encoder for Checkpoint {
 
     fn max_weight(&self) -> Option<f32> {
         None
+    }
+
+    fn vocabulary(&self) -> Option<&Vocabulary> {
+        Some(self.vocabulary.get_or_init(|| self.document.model.vocabulary()))
     }
 
     fn description(&self) -> serde_json::Value {
@@ -175,6 +184,19 @@ impl Model {
         };
         model.tokenizer().bytes.iter().for_each(|bytes| hash(hasher, bytes));
         Ok(model)
+    }
+
+    fn vocabulary(&self) -> Vocabulary {
+        let rows = match self {
+            Self::Transformer(model) => model.num_rows(),
+            Self::Table(table) => table.tokenizer.num_ids(),
+        };
+        let mut vocabulary = Vocabulary::new();
+        for (token, _) in model::named_tokens(rows, self.tokenizer()) {
+            // Names are distinct, and there are fewer of them than there is room.
+            let _ = vocabulary.intern(&token);
+        }
+        vocabulary
     }
 
     fn tokenizer(&self) -> &TextTokenizer {

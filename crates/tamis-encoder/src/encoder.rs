@@ -3,7 +3,7 @@
 use crate::Error;
 use serde::{Deserialize, Serialize};
 use std::borrow::Cow;
-use tamis_core::Fingerprint;
+use tamis_core::{Fingerprint, Vocabulary};
 
 /// Which side of the search a text stands on. Some models treat the two differently.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -59,6 +59,13 @@ pub trait Encoder: Send + Sync {
 
     /// An upper bound of all document weights, where the model has one.
     fn max_weight(&self) -> Option<f32>;
+
+    /// All tokens of the model, numbered as the model numbers them; `None` where the tokens are open-ended.
+    ///
+    /// A query side with a tokenizer of its own may give tokens that are not among them.
+    fn vocabulary(&self) -> Option<&Vocabulary> {
+        None
+    }
 
     /// What is stored beside an index, so that [`crate::open_stored`] opens this very encoder again.
     fn description(&self) -> serde_json::Value;

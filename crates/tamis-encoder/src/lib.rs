@@ -21,7 +21,7 @@ mod open;
 mod pickle;
 mod transformer;
 
-pub use checkpoint::{Checkpoint, CheckpointOptions, SpecialTokens, WeightsSummary};
+pub use checkpoint::{Checkpoint, CheckpointOptions, Finding, SpecialTokens, WeightsSummary};
 pub use convert::{Conversion, convert};
 pub use encoder::{Encoder, InputKind, QueryWeighting, SparseEncoding, joined};
 pub use error::Error;

@@ -25,6 +25,7 @@ pub(super) struct TransformerModel {
     /// Vocabulary entries that may get a weight, ascending by the bytes of their token.
     columns: Vec<(String, u32)>,
     width: usize,
+    num_rows: usize,
 }
 
 /// What turns hidden states into weights.
@@ -71,6 +72,7 @@ impl TransformerModel {
             policy,
             columns,
             width: config.width,
+            num_rows: config.vocabulary,
         };
         Ok((
             model,
@@ -79,6 +81,11 @@ impl TransformerModel {
                 weights: file,
             },
         ))
+    }
+
+    /// Number of ids that may get a weight or would, were they not special.
+    pub(super) fn num_rows(&self) -> usize {
+        self.num_rows
     }
 
     /// `mlm` or `token`.
@@ -237,14 +244,19 @@ fn batch_len(order: &[usize], texts: &[Tokens]) -> usize {
 /// number, so that names stay distinct.
 fn columns(vocabulary: usize, tokenizer: &TextTokenizer, special_tokens: SpecialTokens) -> Vec<(String, u32)> {
     let zeroed = |id: &u32| special_tokens != SpecialTokens::Keep && tokenizer.special.contains(id);
-    let mut seen = HashSet::new();
-    let named = (0u32..).take(vocabulary).map(|id| {
-        let token = tokenizer.token(id).filter(|token| seen.insert(token.clone()));
-        (token.unwrap_or_else(|| format!("[id {id}]")), id)
-    });
+    let named = named_tokens(vocabulary, tokenizer);
     let mut columns: Vec<_> = named.filter(|(_, id)| !zeroed(id)).collect();
     columns.sort_unstable();
     columns
+}
+
+/// A distinct name for each of `rows` ids, in their order.
+pub(super) fn named_tokens(rows: usize, tokenizer: &TextTokenizer) -> impl Iterator<Item = (String, u32)> {
+    let mut seen = HashSet::new();
+    (0u32..).take(rows).map(move |id| {
+        let token = tokenizer.token(id).filter(|token| seen.insert(token.clone()));
+        (token.unwrap_or_else(|| format!("[id {id}]")), id)
+    })
 }
 
 #[cfg(test)]

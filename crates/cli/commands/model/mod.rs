@@ -1,0 +1,35 @@
+//! `tamis model`: look at, check and convert checkpoint directories.
+
+mod convert;
+mod inspect;
+mod sums;
+mod verify;
+
+use crate::exit::Exit;
+use clap::Subcommand;
+
+/// Arguments of `tamis model`.
+#[derive(clap::Args)]
+pub struct Args {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Tell what was found in a checkpoint directory, and every setting in force
+    Inspect(inspect::Args),
+    /// Compare a directory with its checksums, and open every tensor
+    Verify(verify::Args),
+    /// Make a safetensors checkpoint of one with pickled weights (pytorch_model.bin); nothing in them is executed
+    Convert(convert::Args),
+}
+
+/// Runs `tamis model`.
+pub fn run(args: &Args) -> anyhow::Result<Exit> {
+    match &args.command {
+        Command::Inspect(args) => inspect::run(args),
+        Command::Verify(args) => verify::run(args),
+        Command::Convert(args) => convert::run(args),
+    }
+}
