@@ -53,7 +53,7 @@ pub fn run(args: &Args) -> anyhow::Result<Exit> {
     if args.no_serve {
         return Ok(Exit::Done);
     }
-    serve::listen(&args.address, engine)
+    serve::listen(args.address.options(), engine)
 }
 
 fn records(lines: &str) -> anyhow::Result<Vec<Record>> {

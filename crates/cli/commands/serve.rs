@@ -14,6 +14,9 @@ pub struct Args {
     /// Folder with the collections; made when it is not there
     #[arg(long, default_value_os_t = ServerOptions::default().data_dir)]
     data: PathBuf,
+    /// The model of /v1/encode and /embed_sparse requests that name none: `lexical`, or the folder of a checkpoint
+    #[arg(long, default_value_t = ServerOptions::default().default_model)]
+    model: String,
     #[command(flatten)]
     address: Address,
 }
@@ -35,19 +38,30 @@ pub struct Address {
     allowed_hosts: Vec<String>,
 }
 
+impl Address {
+    /// The options of a service that listens there.
+    pub fn options(&self) -> ServerOptions {
+        let mut options = ServerOptions::default();
+        options.host = self.host;
+        options.port = self.port;
+        options.insecure = self.insecure;
+        options.allowed_hosts.clone_from(&self.allowed_hosts);
+        options
+    }
+}
+
 /// Runs `tamis serve`.
 pub fn run(args: &Args) -> anyhow::Result<Exit> {
     let engine = Arc::new(Engine::open(&args.data)?);
-    listen(&args.address, engine)
+    // A model that cannot be opened is said at once, not to the first client.
+    tamis_encoder::open(&args.model)?;
+    let mut options = args.address.options();
+    options.default_model.clone_from(&args.model);
+    listen(options, engine)
 }
 
 /// Serves `engine` until a signal ends it.
-pub fn listen(address: &Address, engine: Arc<Engine>) -> anyhow::Result<Exit> {
-    let mut options = ServerOptions::default();
-    options.host = address.host;
-    options.port = address.port;
-    options.insecure = address.insecure;
-    options.allowed_hosts.clone_from(&address.allowed_hosts);
+pub fn listen(options: ServerOptions, engine: Arc<Engine>) -> anyhow::Result<Exit> {
     let server = Server::bind(options, engine)?;
     output::line(&format!("Tamis listens on http://{}  (Ctrl-C ends it)", server.addr()));
     server.run()?;

@@ -28,7 +28,7 @@ use crate::page;
         page::index, page::style, page::script, page::icon, page::errors,
         service::openapi, service::healthz, service::health, service::livez, service::readyz, service::metrics,
         service::version, service::stats,
-        encode::encode,
+        encode::encode, encode::embed_sparse,
         collections::list, collections::create, collections::get, collections::head, collections::put, collections::delete,
         collections::commit,
         documents::add, documents::delete_many, documents::get, documents::delete,

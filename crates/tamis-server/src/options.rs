@@ -38,6 +38,8 @@ pub struct ServerOptions {
     pub max_bulk_items: usize,
     /// Longest text of a query in bytes (8 KiB).
     pub max_query_bytes: usize,
+    /// The model of encode requests that name none: `lexical`, or a model directory.
+    pub default_model: String,
     /// Most texts in one encode request.
     pub max_encode_texts: usize,
     /// Longest pause while the head of a request arrives.
@@ -76,6 +78,7 @@ impl Default for ServerOptions {
             bulk_batch_bytes: 4 << 20,
             max_bulk_items: 10_000,
             max_query_bytes: 8 << 10,
+            default_model: "lexical".to_owned(),
             max_encode_texts: 256,
             head_timeout: Duration::from_secs(5),
             body_idle_timeout: Duration::from_secs(30),

@@ -44,6 +44,7 @@ pub fn table() -> Vec<RouteSpec> {
         GET "/v1/version" => service::version;
         GET "/v1/stats" => service::stats;
         POST "/v1/encode" => encode::encode;
+        POST "/embed_sparse" => encode::embed_sparse;
         GET "/v1/collections" => collections::list;
         POST "/v1/collections" => collections::create;
         GET "/v1/collections/{collection}" => collections::get;

@@ -3,6 +3,7 @@
 mod bulk;
 mod collections;
 mod documents;
+mod encode;
 mod failures;
 mod lifecycle;
 mod search;
