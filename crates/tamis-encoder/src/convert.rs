@@ -34,6 +34,9 @@ pub struct Conversion {
     pub left_out: Vec<PathBuf>,
 }
 
+/// Tensors may overlap; what is written is at most this many times what is stored.
+const MAX_GROWTH: u64 = 4;
+
 /// Endings of files that are pickles whatever they hold.
 const PICKLED: [&str; 5] = ["bin", "pt", "pth", "pkl", "ckpt"];
 
@@ -145,6 +148,16 @@ fn convert_weights(dir: &Path, relative: &Path, target: &Target, conversion: &mu
                 }
             }
         }
+    }
+    let (stored, written): (u64, u64) = (
+        files.iter().map(PickleFile::num_bytes).sum(),
+        kept.iter().map(Entry::bytes).sum(),
+    );
+    if written > MAX_GROWTH * stored {
+        return Err(Error::Convert {
+            path: dir.to_owned(),
+            reason: format!("its tensors share so many numbers that {stored} bytes would become {written}"),
+        });
     }
     conversion.tensors += kept.len();
     conversion.parameters += kept.iter().map(Entry::len).sum::<u64>();

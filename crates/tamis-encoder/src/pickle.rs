@@ -65,6 +65,11 @@ impl PickleFile {
         })
     }
 
+    /// Size of all storages.
+    pub(crate) fn num_bytes(&self) -> u64 {
+        self.archive.num_bytes()
+    }
+
     /// The numbers of tensor `at` row by row, little endian; double precision is rounded to single.
     ///
     /// # Errors
@@ -129,8 +134,11 @@ mod tests {
         fs::read(folder.join(name)).expect("there")
     }
 
+    /// Name, shape and numbers.
+    type Tensor = (String, Vec<usize>, Vec<u8>);
+
     /// All tensors of a file of these bytes.
-    fn tensors(folder: &Path, bytes: &[u8]) -> Result<Vec<(String, Vec<usize>, Vec<u8>)>, Error> {
+    fn tensors(folder: &Path, bytes: &[u8]) -> Result<Vec<Tensor>, Error> {
         let path = folder.join("pytorch_model.bin");
         fs::write(&path, bytes).expect("writable");
         let mut file = PickleFile::open(&path)?;

@@ -65,7 +65,7 @@ impl AsciiWords {
     }
 
     /// The ids of `text`; the text again when the tokenizer proper has to see it.
-    pub(super) fn split(&self, mut text: String) -> Result<Vec<u32>, String> {
+    pub(super) fn ids(&self, mut text: String) -> Result<Vec<u32>, String> {
         if text.bytes().any(|byte| self.foreign[usize::from(byte)]) {
             return Err(text);
         }
@@ -124,7 +124,7 @@ mod tests {
     }
 
     fn check(tokenizer: &Tokenizer, words: &AsciiWords, text: &str) {
-        if let Ok(ids) = words.split(text.to_owned()) {
+        if let Ok(ids) = words.ids(text.to_owned()) {
             let expected = tokenizer.encode_fast(text, false).expect("tokenised");
             assert_eq!(ids, expected.get_ids(), "{text:?}");
         }
@@ -145,11 +145,11 @@ mod tests {
             "# ##s s##",
             &long,
         ] {
-            assert!(words.split(text.to_owned()).is_ok(), "{text:?}");
+            assert!(words.ids(text.to_owned()).is_ok(), "{text:?}");
             check(&tokenizer, &words, text);
         }
         for text in ["caf\u{e9}", "a\0b", "x [SEP] y", "a\u{b}b", "\u{7f}"] {
-            assert!(words.split(text.to_owned()).is_err(), "{text:?}");
+            assert!(words.ids(text.to_owned()).is_err(), "{text:?}");
         }
     }
 

@@ -123,7 +123,7 @@ impl TextTokenizer {
             whole = whole.to_lowercase();
         }
         if let Some(short) = &self.short {
-            match short.split(whole) {
+            match short.ids(whole) {
                 Ok(ids) => return Ok(self.within_limit(ids)),
                 Err(text) => whole = text,
             }

@@ -32,7 +32,8 @@ impl Entry {
         self.shape.iter().map(|&size| size as u64).product()
     }
 
-    fn bytes(&self) -> u64 {
+    /// Size of its numbers.
+    pub(super) fn bytes(&self) -> u64 {
         self.len() * self.element.size() as u64
     }
 }

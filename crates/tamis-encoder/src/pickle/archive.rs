@@ -216,6 +216,11 @@ impl Archive {
         Err(damaged(&self.path, &format!("storage {:?}", &*storage.key), reason))
     }
 
+    /// Size of all storages.
+    pub(super) fn num_bytes(&self) -> u64 {
+        self.storages.values().map(|place| place.size).sum()
+    }
+
     /// The bytes of a storage that passed [`Archive::check`].
     pub(super) fn read(&mut self, storage: &Storage) -> Result<Vec<u8>, Error> {
         let Place { start, size, crc } = self.storages.get(&*storage.key).copied().unwrap_or_default();

@@ -89,7 +89,7 @@ impl<'a> Machine<'a> {
             b'X' | 0x8c | 0x8d | b'U' | b'T' | b'C' | b'B' => self.text(code)?,
             b'(' => self.marks.push(self.stack.len()),
             b'0' => drop(self.pop()?),
-            b'1' => drop(self.to_mark()?),
+            b'1' => drop(self.since_mark()?),
             b'2' => {
                 let top = self.top()?.clone();
                 self.push(top);
@@ -157,7 +157,7 @@ impl<'a> Machine<'a> {
     fn container(&mut self, code: u8) -> Step<()> {
         let items = match code {
             b')' | b']' | b'}' => Vec::new(),
-            b't' | b'l' | b'd' => self.to_mark()?,
+            b't' | b'l' | b'd' => self.since_mark()?,
             _ => self.last(usize::from(code - 0x84))?,
         };
         if code == b'd' && !items.len().is_multiple_of(2) {
@@ -178,7 +178,7 @@ impl<'a> Machine<'a> {
         let items = match code {
             b'a' => self.last(1)?,
             b's' => self.last(2)?,
-            _ => self.to_mark()?,
+            _ => self.since_mark()?,
         };
         let node = match (code, self.top()?) {
             (b'a' | b'e', &Value::List(node)) | (b's' | b'u', &Value::Dict(node)) => node,
@@ -352,7 +352,7 @@ impl<'a> Machine<'a> {
         Ok(self.stack.split_off(from.ok_or(EMPTY)?))
     }
 
-    fn to_mark(&mut self) -> Step<Vec<Value>> {
+    fn since_mark(&mut self) -> Step<Vec<Value>> {
         let mark = self.marks.pop().ok_or("an end without its mark")?;
         Ok(self.stack.split_off(mark))
     }

@@ -13,7 +13,7 @@ use crate::failure::{Code, Detail, ErrorBody, Failure};
 use crate::state::{State, blocking};
 use crate::wire::encode::{
     EmbedSparseBody, EncodeAnswer, EncodeBody, EncodeFormat, EncodeKind, EncodedText, EncodedVector, Inputs,
-    SparseValue,
+    SparseValue, TruncationDirection,
 };
 use crate::wire::search::TermWeights;
 
@@ -164,6 +164,8 @@ pub async fn embed_sparse(state: Data<State>, mut payload: Payload) -> Result<Ht
             return Err(wrong("$.prompt_name", reason));
         }
     };
+    // The encoder cuts ends; a second way would have to be passed on to it.
+    let TruncationDirection::Right = wanted.truncation_direction.unwrap_or_default();
     let texts = match wanted.inputs {
         Inputs::One(text) => vec![text],
         Inputs::Many(texts) => texts,

@@ -121,10 +121,11 @@ pub enum Inputs {
 }
 
 /// Where long texts are cut.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, ToSchema)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum TruncationDirection {
     /// At their end.
+    #[default]
     #[serde(alias = "Right")]
     Right,
 }
