@@ -28,7 +28,7 @@ const PIECE_BYTES: usize = 1 << 20;
 /// The weights of one model: one file, or several shards.
 pub(super) struct WeightsFile {
     /// What the weights are called in errors: the file, or the list of shards.
-    path: PathBuf,
+    pub(super) path: PathBuf,
     /// The list of shards as it was read.
     index: Option<Vec<u8>>,
     /// One, or the shards by their names.
