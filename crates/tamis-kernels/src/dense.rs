@@ -27,6 +27,7 @@ pub(crate) mod avx2;
 pub(crate) mod avx512;
 
 pub use matrix::{PackedMatrix, Precision};
+pub(crate) use multiply::{MAX_TILE_ROWS, Tile};
 pub use rows::PackedRows;
 
 /// Outputs of one panel.
@@ -55,6 +56,13 @@ pub(crate) struct PanelEnds {
     /// Sum of the quantised weights, which the zero point of a row is multiplied with.
     pub(crate) sums: [i32; LANES],
 }
+
+/// Of a product without bias in single precision.
+pub(crate) const NO_ENDS: PanelEnds = PanelEnds {
+    bias: [0.0; LANES],
+    scale: [0.0; LANES],
+    sums: [0; LANES],
+};
 
 /// How the integers of a row stand for numbers: `(q - zero) * scale`.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]

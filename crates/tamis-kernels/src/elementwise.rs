@@ -104,8 +104,9 @@ for_every_isa! {
     /// Applies `activation` to every value.
     pub fn activate(row: &mut [f32], activation: Activation) = activation::activate;
 
-    /// Replaces `row` by `softmax(scale * row)`, for a scale above zero.
-    pub fn softmax(row: &mut [f32], scale: f32) = softmax::softmax;
+    /// Replaces every value `x` of a lane by `e^(x - largest)` of the lane, and gives the lanes' sums: their softmax
+    /// but for the division.
+    pub(crate) fn softmax_columns(rows: &mut [Lanes], sums: &mut Lanes) = softmax::softmax_columns;
 
     /// Replaces `row` by `(row - mean) / sqrt(variance + epsilon) * weight + bias` (Ba, Kiros and Hinton, 2016).
     pub fn layer_norm(row: &mut [f32], weight: &[f32], bias: &[f32], epsilon: f32) = norm::layer_norm;

@@ -17,6 +17,7 @@
     )
 )]
 
+mod attention;
 #[cfg(target_arch = "x86_64")]
 mod avx2;
 #[cfg(target_arch = "x86_64")]
@@ -28,6 +29,7 @@ mod scalar;
 #[cfg(test)]
 mod tests;
 
+pub use attention::{AttentionScratch, Head};
 pub use dense::{LANES, Lanes, MAX_INPUTS, PackedMatrix, PackedRows, Precision};
 pub use elementwise::Activation;
 pub use kernels::{BLOCK_SUMS, Column, Found, Isa, Kernels, active, prefetch};

@@ -1,6 +1,6 @@
 //! A matrix of weights, quantised and packed into panels.
 
-use super::{INT16_ACTIVATION, LANES, MAX_INPUTS, PanelEnds, Step};
+use super::{INT16_ACTIVATION, LANES, MAX_INPUTS, NO_ENDS, PanelEnds, Step};
 
 /// How weights and activations are held during a product.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
@@ -62,7 +62,7 @@ impl PackedMatrix {
             inputs,
             outputs,
             steps: vec![Step([0; LANES]); panels * num_steps],
-            ends: vec![EMPTY; panels],
+            ends: vec![NO_ENDS; panels],
         };
         for (output, row) in weights.chunks_exact(inputs).enumerate() {
             let (panel, lane) = (output / LANES, output % LANES);
@@ -141,12 +141,6 @@ impl PackedMatrix {
         (&self.steps[panel * steps..][..steps], &self.ends[panel])
     }
 }
-
-const EMPTY: PanelEnds = PanelEnds {
-    bias: [0.0; LANES],
-    scale: [0.0; LANES],
-    sums: [0; LANES],
-};
 
 /// Quantises one row of W symmetrically.
 fn pack_integers(precision: Precision, row: &[f32], steps: &mut [Step], lane: usize, ends: &mut PanelEnds) {

@@ -7,7 +7,7 @@ use crate::{Isa, Kernels};
 use std::ops::Range;
 
 /// Rows of the highest tile of any instruction set.
-const MAX_TILE_ROWS: usize = 14;
+pub(crate) const MAX_TILE_ROWS: usize = 14;
 
 impl PackedMatrix {
     /// Multiplies all of `rows` with the outputs of `panels` and adds the bias.
@@ -27,22 +27,21 @@ impl PackedMatrix {
     ) {
         assert_eq!(rows.precision, self.precision(), "one precision on both sides");
         assert_eq!(rows.inputs, self.inputs(), "as many inputs on both sides");
-        let num_steps = self.precision().steps(self.inputs());
         let mut product = [[0.0; LANES]; MAX_TILE_ROWS];
         for panel in panels {
             let (steps, ends) = self.panel(panel);
-            for bounds in rows.starts.windows(2) {
-                let (start, end) = (bounds[0], bounds[1]);
+            rows.for_each_tile(|range, words| {
+                let product = &mut product[..range.len()];
+                let start = range.start;
                 let tile = Tile {
-                    words: &rows.words[start * num_steps..end * num_steps],
-                    scales: &rows.scales[start..end],
+                    words,
+                    scales: &rows.scales[range],
                     steps,
                     ends,
                 };
-                let product = &mut product[..end - start];
                 tile.multiply(kernels, self.precision(), product);
                 sink(panel, start, product);
-            }
+            });
         }
     }
 }
@@ -69,11 +68,13 @@ impl Kernels {
 }
 
 /// One tile of rows and the panel that it meets.
-struct Tile<'a> {
-    words: &'a [u32],
-    scales: &'a [RowScale],
-    steps: &'a [Step],
-    ends: &'a PanelEnds,
+pub(crate) struct Tile<'a> {
+    /// Step after step, in a step a word for every row.
+    pub(crate) words: &'a [u32],
+    /// One for every row.
+    pub(crate) scales: &'a [RowScale],
+    pub(crate) steps: &'a [Step],
+    pub(crate) ends: &'a PanelEnds,
 }
 
 /// Calls `kernel` with the height of the tile as its constant.
@@ -96,7 +97,9 @@ macro_rules! by_height {
 }
 
 impl Tile<'_> {
-    fn multiply(&self, kernels: Kernels, precision: Precision, product: &mut [Lanes]) {
+    /// Writes one row of `product` for every row of the tile, of which there are at most as many as
+    /// [`Kernels::tile_rows`].
+    pub(crate) fn multiply(&self, kernels: Kernels, precision: Precision, product: &mut [Lanes]) {
         match (kernels.isa(), precision) {
             #[cfg(target_arch = "x86_64")]
             (Isa::Avx512Vnni | Isa::Avx512, Precision::F32) => by_height!(self, product, avx512::tile_f32),

@@ -2,6 +2,7 @@
 
 use super::{Precision, RowScale};
 use crate::Kernels;
+use std::ops::Range;
 
 /// Some rows of X, packed for products with matrices of one precision; reused, it allocates nothing.
 #[derive(Debug, Default)]
@@ -28,17 +29,8 @@ impl PackedRows {
     pub fn pack(&mut self, kernels: Kernels, precision: Precision, rows: &[f32], inputs: usize) {
         assert!(rows.len().is_multiple_of(inputs), "rows are whole");
         let steps = precision.steps(inputs);
-        self.precision = precision;
-        self.inputs = inputs;
-        self.num_rows = rows.len() / inputs;
-        self.words.resize(self.num_rows * steps, 0);
+        self.lay_out(kernels, precision, rows.len() / inputs, inputs);
         self.row.resize(steps, 0);
-        self.scales.clear();
-        self.starts.clear();
-        // Tiles of nearly equal height: a last tile of one row would take as long as a high one.
-        let tiles = self.num_rows.div_ceil(kernels.tile_rows());
-        self.starts
-            .extend((0..=tiles).map(|tile| tile * self.num_rows / tiles.max(1)));
         for bounds in self.starts.windows(2) {
             let (start, height) = (bounds[0], bounds[1] - bounds[0]);
             let words = &mut self.words[start * steps..][..height * steps];
@@ -58,6 +50,49 @@ impl PackedRows {
         }
         if precision == Precision::F32 {
             self.scales.resize(self.num_rows, RowScale::default());
+        }
+    }
+
+    /// Packs `num_rows` rows that are given by their columns: `column(i)` has input `i` of every row. In single
+    /// precision, in place of what was there.
+    pub(crate) fn pack_columns<'a>(
+        &mut self,
+        kernels: Kernels,
+        inputs: usize,
+        num_rows: usize,
+        column: impl Fn(usize) -> &'a [f32],
+    ) {
+        self.lay_out(kernels, Precision::F32, num_rows, inputs);
+        for bounds in self.starts.windows(2) {
+            let (start, height) = (bounds[0], bounds[1] - bounds[0]);
+            let words = &mut self.words[start * inputs..][..height * inputs];
+            for (input, words) in words.chunks_exact_mut(height).enumerate() {
+                let column = &column(input)[start..start + height];
+                words.iter_mut().zip(column).for_each(|(word, x)| *word = x.to_bits());
+            }
+        }
+        self.scales.resize(num_rows, RowScale::default());
+    }
+
+    /// Makes room, and tiles of nearly equal height: a last tile of one row would take as long as a high one.
+    fn lay_out(&mut self, kernels: Kernels, precision: Precision, num_rows: usize, inputs: usize) {
+        self.precision = precision;
+        self.inputs = inputs;
+        self.num_rows = num_rows;
+        self.words.resize(num_rows * precision.steps(inputs), 0);
+        self.scales.clear();
+        self.starts.clear();
+        let tiles = num_rows.div_ceil(kernels.tile_rows());
+        let starts = (0..=tiles).map(|tile| tile * num_rows / tiles.max(1));
+        self.starts.extend(starts);
+    }
+
+    /// Calls `visit` with the rows and words of every tile, in order.
+    pub(crate) fn for_each_tile(&self, mut visit: impl FnMut(Range<usize>, &[u32])) {
+        let steps = self.precision.steps(self.inputs);
+        for bounds in self.starts.windows(2) {
+            let (start, end) = (bounds[0], bounds[1]);
+            visit(start..end, &self.words[start * steps..end * steps]);
         }
     }
 

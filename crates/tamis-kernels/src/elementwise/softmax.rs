@@ -1,13 +1,20 @@
-//! The softmax of a row, and the exponential under it.
+//! The softmax down the lanes of rows, and the exponential under it.
 
-use super::{fma, horner, maximum, sum_of};
+use super::arithmetic::max_of_rows;
+use super::{fma, horner};
+use crate::dense::{LANES, Lanes};
 
 #[inline(always)]
-pub(super) fn softmax<const FMA: bool>(row: &mut [f32], scale: f32) {
-    let largest = scale * maximum(row);
-    row.iter_mut().for_each(|x| *x = exp::<FMA>(*x * scale - largest));
-    let factor = 1.0 / sum_of(row, |x| x);
-    row.iter_mut().for_each(|x| *x *= factor);
+pub(super) fn softmax_columns<const FMA: bool>(rows: &mut [Lanes], sums: &mut Lanes) {
+    let mut largest = [f32::NEG_INFINITY; LANES];
+    max_of_rows::<FMA>(&mut largest, rows);
+    *sums = [0.0; LANES];
+    for row in rows {
+        for ((x, largest), sum) in row.iter_mut().zip(&largest).zip(sums.iter_mut()) {
+            *x = exp::<FMA>(*x - largest);
+            *sum += *x;
+        }
+    }
 }
 
 /// `e^x` for `x` of at most 0, to a relative 1e-6; 0 to within 1e-37 below -87.
@@ -56,14 +63,22 @@ mod tests {
     }
 
     #[test]
-    fn softmax_sums_to_one_and_keeps_ratios() {
+    fn softmax_keeps_ratios_down_every_lane() {
         for kernels in Kernels::available() {
-            for len in [1u8, 2, 15, 16, 19, 64] {
-                let mut row: Vec<f32> = (0..len).map(|x| f32::from(x) / 4.0).collect();
-                kernels.softmax(&mut row, 0.5);
-                assert!((row.iter().sum::<f32>() - 1.0).abs() < 1e-6, "{kernels}");
-                for pair in row.windows(2) {
-                    assert!((pair[1] / pair[0] - 0.125f32.exp()).abs() < 1e-5, "{kernels}");
+            let at = |row: u8, lane: u8| f32::from(row) / 4.0 - f32::from(lane);
+            let mut rows: Vec<Lanes> = (0u8..19)
+                .map(|row| std::array::from_fn(|lane| at(row, u8::try_from(lane).expect("32 lanes"))))
+                .collect();
+            let mut sums = [0.0; LANES];
+            kernels.softmax_columns(&mut rows, &mut sums);
+            for (lane, sum) in sums.into_iter().enumerate() {
+                let expected: f32 = (0u8..19).map(|row| (f32::from(row) / 4.0 - 4.5).exp()).sum();
+                assert!((sum - expected).abs() < 1e-5, "{kernels}: {sum}, {expected} expected");
+                for pair in rows.windows(2) {
+                    assert!(
+                        (pair[1][lane] / pair[0][lane] - 0.25f32.exp()).abs() < 1e-5,
+                        "{kernels}"
+                    );
                 }
             }
         }
