@@ -1,23 +1,24 @@
 //! The transformer: ragged rows through the layers of BERT or its kin, then a head that pools into one vector a text.
 //!
 //! Texts of a batch lie one after the other as rows of one matrix, without padding; only attention looks at where a
-//! text begins and ends. Matrix products are candle's, everything between them works on rows in place.
+//! text begins and ends. Weights are packed once, for products in single precision, 16 or 8 bits.
 
+mod activation;
 mod attention;
 mod backbone;
-mod functions;
+mod layer;
 mod linear;
 mod mlm_head;
 mod parameters;
 mod rows;
 mod token_head;
 
+pub(crate) use activation::HiddenActivation;
 pub(crate) use backbone::Backbone;
-pub(crate) use functions::HiddenActivation;
-pub(crate) use mlm_head::MlmHead;
+pub(crate) use mlm_head::{MlmHead, Weights};
 pub use mlm_head::{Pooling, SpladeActivation};
 pub(crate) use parameters::{
     LayerParameters, LinearParameters, MlmParameters, NormParameters, Norms, Parameters, PositionTable, Rotary,
 };
-pub(crate) use rows::Rows;
+pub(crate) use rows::{Rows, Workers};
 pub(crate) use token_head::TokenHead;

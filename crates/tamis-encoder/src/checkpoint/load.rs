@@ -59,6 +59,7 @@ impl Loader<'_> {
     fn backbone(&self) -> Result<Parameters, Error> {
         let config = self.config;
         let rows = config.positions + config.padding.map_or(0, |padding| padding as usize + 1);
+        let words = self.matrix(WORDS, [config.vocabulary, config.width])?;
         let types = match config.token_types {
             0 => None,
             types => {
@@ -67,7 +68,7 @@ impl Loader<'_> {
             }
         };
         Ok(Parameters {
-            words: self.matrix(WORDS, [config.vocabulary, config.width])?,
+            words,
             positions: Some(PositionTable {
                 table: self.matrix("embeddings.position_embeddings", [rows, config.width])?,
                 padding: config.padding,

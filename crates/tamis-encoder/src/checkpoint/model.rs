@@ -6,15 +6,16 @@ use super::load::{HeadParameters, load};
 use super::policy::{Policy, SpecialTokens};
 use super::tokenizer::{TextTokenizer, TokenizerUse, Tokens};
 use super::weights::WeightsFile;
-use crate::transformer::{Backbone, MlmHead, Rows, TokenHead};
+use crate::transformer::{Backbone, MlmHead, Rows, TokenHead, Weights, Workers};
 use crate::{Error, InputKind, SparseEncoding};
-use candle_core::Tensor;
 use rayon::prelude::*;
 use std::collections::{HashMap, HashSet};
+use std::ops::Range;
+use tamis_kernels::Precision;
 
-/// Tokens of one batch: enough for matrix products at full speed, little enough that a batch stays within some tens
-/// of megabytes.
-const TOKENS_PER_BATCH: usize = 2048;
+/// Tokens of one batch, which one thread computes: enough for weights to be read from far away once for many rows,
+/// little enough that its hidden states stay in the cache.
+const TOKENS_PER_BATCH: usize = 256;
 
 /// One transformer, ready to encode.
 pub(super) struct TransformerModel {
@@ -22,9 +23,15 @@ pub(super) struct TransformerModel {
     head: Head,
     pub(super) tokenizer: TextTokenizer,
     pub(super) policy: Policy,
-    /// Vocabulary entries that may get a weight, ascending by the bytes of their token.
-    columns: Vec<(String, u32)>,
-    width: usize,
+    columns: Columns,
+}
+
+/// The names of vocabulary entries.
+struct Columns {
+    /// By id; none for an entry that never gets a weight.
+    names: Vec<Option<String>>,
+    /// By id: the place among all names, ascending by bytes.
+    ranks: Vec<u32>,
 }
 
 /// What turns hidden states into weights.
@@ -48,6 +55,7 @@ impl TransformerModel {
         policy: Policy,
         max_length: Option<usize>,
     ) -> Result<(Self, ModelFiles), Error> {
+        let precision = Precision::F32;
         let config = ModelConfig::read(&files.dir)?;
         let usage = TokenizerUse {
             with_special: true,
@@ -58,19 +66,21 @@ impl TransformerModel {
         tokenizer.check_fits(config.vocabulary)?;
         let file = WeightsFile::read(&files.dir)?;
         let (parameters, head) = load(&config, &file.tensors()?)?;
-        let backbone = Backbone::new(&parameters)?;
+        let backbone = Backbone::new(&parameters, precision)?;
         let head = match head {
-            HeadParameters::Mlm(head) => Head::Mlm(MlmHead::new(&head, &parameters.words)?),
+            HeadParameters::Mlm(head) => {
+                let words = (&parameters.words, backbone.words());
+                Head::Mlm(MlmHead::new(&head, words, precision)?)
+            }
             HeadParameters::Token(head) => Head::Token(head),
         };
-        let columns = columns(config.vocabulary, &tokenizer, policy.special_tokens);
+        let columns = Columns::new(config.vocabulary, &tokenizer, policy.special_tokens);
         let model = Self {
             backbone,
             head,
             tokenizer,
             policy,
             columns,
-            width: config.width,
         };
         Ok((
             model,
@@ -89,60 +99,68 @@ impl TransformerModel {
         }
     }
 
-    /// Encodes texts in batches of about [`TOKENS_PER_BATCH`] tokens, longest first.
+    /// Encodes texts in batches of about [`TOKENS_PER_BATCH`] tokens, longest first: a batch a thread, or where there
+    /// are fewer batches than threads all threads on each.
     pub(super) fn encode(&self, kind: InputKind, texts: &[Tokens]) -> Result<Vec<SparseEncoding>, Error> {
         let mut order: Vec<usize> = (0..texts.len()).collect();
         order.sort_by_key(|&text| std::cmp::Reverse(texts[text].ids.len()));
-        let mut encoded = vec![SparseEncoding::default(); texts.len()];
+        let mut batches = Vec::new();
         let mut rest = order.as_slice();
         while !rest.is_empty() {
             let (batch, after) = rest.split_at(batch_len(rest, texts));
+            batches.push(batch);
             rest = after;
-            for (&text, vector) in batch.iter().zip(self.encode_batch(kind, batch, texts)?) {
-                encoded[text] = vector;
-            }
+        }
+        let workers = Workers {
+            kernels: tamis_kernels::active(),
+            shared: batches.len() < rayon::current_num_threads(),
+        };
+        let done = batches
+            .par_iter()
+            .map(|batch| self.encode_batch(workers, kind, batch, texts));
+        let done = done.collect::<Result<Vec<_>, Error>>()?;
+        let mut encoded = vec![SparseEncoding::default(); texts.len()];
+        for (&text, vector) in order.iter().zip(done.into_iter().flatten()) {
+            encoded[text] = vector;
         }
         Ok(encoded)
     }
 
-    fn encode_batch(&self, kind: InputKind, batch: &[usize], texts: &[Tokens]) -> Result<Vec<SparseEncoding>, Error> {
+    fn encode_batch(
+        &self,
+        workers: Workers,
+        kind: InputKind,
+        batch: &[usize],
+        texts: &[Tokens],
+    ) -> Result<Vec<SparseEncoding>, Error> {
         let mut rows = Rows::default();
         batch.iter().for_each(|&text| rows.push(&texts[text].ids));
-        let hidden = self.backbone.forward(&rows)?;
+        let hidden = self.backbone.forward(workers, &rows);
         let kept = self.kept_positions(batch, texts);
-        let vectors = match &self.head {
+        let vectors: Vec<Option<Vec<(String, f32)>>> = match &self.head {
             Head::Mlm(head) => {
-                let (hidden, ranges) = self.kept_rows(hidden, &rows, &kept)?;
-                let pooled = head.pool(&hidden, &ranges, self.policy.pooling, self.policy.activation)?;
-                pooled
-                    .par_iter()
-                    .map(|weights| self.named(weights))
-                    .collect::<Option<Vec<_>>>()
-                    .ok_or_else(|| {
-                        let broken = pooled
-                            .iter()
-                            .position(|weights| weights.iter().any(|weight| !weight.is_finite()));
-                        Error::NotFinite {
-                            text: batch[broken.unwrap_or(0)],
-                        }
-                    })?
+                let (hidden, ranges) = self.kept_rows(hidden, &rows, &kept);
+                let pooled = head.pool(workers, &hidden, &ranges, self.policy.pooling, self.policy.activation);
+                let named = pooled.into_iter().map(|weights| self.columns.named(weights?));
+                named.collect()
             }
             Head::Token(head) => {
-                let weights = head.weigh(&hidden)?;
+                let weights = head.weigh(&hidden);
                 let one = |(at, kept): (usize, &Vec<usize>)| {
                     let range = rows.ranges[at].clone();
                     self.scattered(kind, &texts[batch[at]].ids, &weights[range], kept)
-                        .ok_or(Error::NotFinite { text: batch[at] })
                 };
-                kept.iter().enumerate().map(one).collect::<Result<Vec<_>, Error>>()?
+                kept.iter().enumerate().map(one).collect()
             }
         };
-        let finished = batch.iter().zip(vectors).map(|(&text, tokens)| SparseEncoding {
-            tokens,
-            num_tokens: texts[text].ids.len(),
-            truncated: texts[text].truncated,
+        let finished = batch.iter().zip(vectors).map(|(&text, tokens)| {
+            Ok(SparseEncoding {
+                tokens: tokens.ok_or(Error::NotFinite { text })?,
+                num_tokens: texts[text].ids.len(),
+                truncated: texts[text].truncated,
+            })
         });
-        Ok(finished.collect())
+        finished.collect()
     }
 
     /// For each text the positions that are pooled.
@@ -158,43 +176,22 @@ impl TransformerModel {
     }
 
     /// The pooled rows of `hidden` with their ranges; all of them when nothing is left out.
-    fn kept_rows(
-        &self,
-        hidden: Tensor,
-        rows: &Rows,
-        kept: &[Vec<usize>],
-    ) -> Result<(Tensor, Vec<std::ops::Range<usize>>), Error> {
+    fn kept_rows(&self, hidden: Vec<f32>, rows: &Rows, kept: &[Vec<usize>]) -> (Vec<f32>, Vec<Range<usize>>) {
         let total: usize = kept.iter().map(Vec::len).sum();
         if total == rows.ids.len() {
-            return Ok((hidden, rows.ranges.clone()));
+            return (hidden, rows.ranges.clone());
         }
+        let width = self.backbone.width();
         let mut ranges = Vec::with_capacity(kept.len());
-        let mut chosen: Vec<u32> = Vec::with_capacity(total);
+        let mut chosen = Vec::with_capacity(total * width);
         for (positions, range) in kept.iter().zip(&rows.ranges) {
-            let start = chosen.len();
-            let ids = positions.iter().map(|at| u32::try_from(range.start + at));
-            chosen.extend(ids.map(|id| id.expect("a batch holds far fewer than 2^32 tokens")));
-            ranges.push(start..chosen.len());
+            let start = chosen.len() / width;
+            for at in positions {
+                chosen.extend_from_slice(&hidden[(range.start + at) * width..][..width]);
+            }
+            ranges.push(start..start + positions.len());
         }
-        if chosen.is_empty() {
-            return Ok((Tensor::zeros((0, self.width), hidden.dtype(), hidden.device())?, ranges));
-        }
-        let chosen = Tensor::new(chosen.as_slice(), hidden.device())?;
-        Ok((hidden.index_select(&chosen, 0)?, ranges))
-    }
-
-    /// The weights above zero with their tokens; `None` when one is not finite.
-    fn named(&self, weights: &[f32]) -> Option<Vec<(String, f32)>> {
-        if weights.iter().any(|weight| !weight.is_finite()) {
-            return None;
-        }
-        let weighted = self.columns.iter().map(|(token, id)| (token, weights[*id as usize]));
-        Some(
-            weighted
-                .filter(|&(_, weight)| weight > 0.0)
-                .map(|(token, weight)| (token.clone(), weight))
-                .collect(),
-        )
+        (chosen, ranges)
     }
 
     /// The token weights of one text on its own tokens: the largest of a document's repetitions, the sum of a query's.
@@ -208,14 +205,44 @@ impl TransformerModel {
                 InputKind::Query => *best + weights[at],
             };
         }
-        let weighted = self
-            .columns
-            .iter()
-            .map(|(token, id)| (token, of_id.get(id).copied().unwrap_or(0.0)));
+        self.columns.named(of_id.into_iter().collect())
+    }
+}
+
+impl Columns {
+    /// Entries without a token (tables are padded to round sizes) and second entries of one token are named by their
+    /// number, so that names stay distinct.
+    fn new(vocabulary: usize, tokenizer: &TextTokenizer, special_tokens: SpecialTokens) -> Self {
+        let zeroed = |id: &u32| special_tokens != SpecialTokens::Keep && tokenizer.special.contains(id);
+        let mut seen = HashSet::new();
+        let all: Vec<String> = (0u32..)
+            .take(vocabulary)
+            .map(|id| {
+                let token = tokenizer.token(id).filter(|token| seen.insert(token.clone()));
+                token.unwrap_or_else(|| format!("[id {id}]"))
+            })
+            .collect();
+        let mut order: Vec<u32> = (0u32..).take(vocabulary).collect();
+        order.sort_unstable_by_key(|&id| &all[id as usize]);
+        let mut ranks = vec![0; vocabulary];
+        (0u32..).zip(order).for_each(|(rank, id)| ranks[id as usize] = rank);
+        let names = (0u32..).zip(all).map(|(id, name)| (!zeroed(&id)).then_some(name));
+        Self {
+            names: names.collect(),
+            ranks,
+        }
+    }
+
+    /// The weights above zero with their tokens, ascending; `None` when one is not finite.
+    fn named(&self, mut weights: Weights) -> Option<Vec<(String, f32)>> {
+        if weights.iter().any(|(_, weight)| !weight.is_finite()) {
+            return None;
+        }
+        weights.sort_unstable_by_key(|&(id, _)| self.ranks[id as usize]);
+        let above_zero = weights.into_iter().filter(|&(_, weight)| weight > 0.0);
         Some(
-            weighted
-                .filter(|&(_, weight)| weight > 0.0)
-                .map(|(token, weight)| (token.clone(), weight))
+            above_zero
+                .filter_map(|(id, weight)| Some((self.names[id as usize].clone()?, weight)))
                 .collect(),
         )
     }
@@ -231,22 +258,6 @@ fn batch_len(order: &[usize], texts: &[Tokens]) -> usize {
     fits.count().max(1)
 }
 
-/// Token and id of every vocabulary entry that may get a weight, ascending by the token's bytes.
-///
-/// Entries without a token (tables are padded to round sizes) and second entries of one token are named by their
-/// number, so that names stay distinct.
-fn columns(vocabulary: usize, tokenizer: &TextTokenizer, special_tokens: SpecialTokens) -> Vec<(String, u32)> {
-    let zeroed = |id: &u32| special_tokens != SpecialTokens::Keep && tokenizer.special.contains(id);
-    let mut seen = HashSet::new();
-    let named = (0u32..).take(vocabulary).map(|id| {
-        let token = tokenizer.token(id).filter(|token| seen.insert(token.clone()));
-        (token.unwrap_or_else(|| format!("[id {id}]")), id)
-    });
-    let mut columns: Vec<_> = named.filter(|(_, id)| !zeroed(id)).collect();
-    columns.sort_unstable();
-    columns
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -258,9 +269,9 @@ mod tests {
             added: vec![false; len],
             truncated: false,
         };
-        let texts: Vec<Tokens> = [3000, 1500, 500, 48, 1, 1].into_iter().map(text).collect();
+        let texts: Vec<Tokens> = [300, 150, 100, 6, 1, 1].into_iter().map(text).collect();
         assert_eq!(batch_len(&[0, 1, 2, 3, 4, 5], &texts), 1, "one text always fits");
-        assert_eq!(batch_len(&[1, 2, 3, 4, 5], &texts), 3, "1500 + 500 + 48 tokens");
+        assert_eq!(batch_len(&[1, 2, 3, 4, 5], &texts), 3, "150 + 100 + 6 tokens");
         assert_eq!(batch_len(&[4, 5], &texts), 2);
     }
 }

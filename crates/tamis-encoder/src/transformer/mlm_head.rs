@@ -1,19 +1,19 @@
 //! The masked-language-model head, pooled over each text without a matrix of tokens by vocabulary.
 //!
 //! SPLADE-max (Formal et al., SPLADE v2, 2021) gives each vocabulary entry `log(1 + relu(max over tokens of its
-//! logit))`; SPLADE v1 (Formal et al., SIGIR 2021) sums `log(1 + relu(logit))` over tokens. The vocabulary is taken in
-//! tiles: logits of one tile for the rows of the batch, at once reduced to one row a text. As the bias is the same for
-//! all tokens and the activation grows with its argument, the maximum is taken of the bare products; bias and
-//! activation then touch one value per text and entry. Memory is `texts * vocabulary` plus one tile a thread.
+//! logit))`; SPLADE v1 (Formal et al., SIGIR 2021) sums `log(1 + relu(logit))` over tokens. The vocabulary is taken
+//! panel by panel: logits of 32 entries for a few rows, still in the first-level cache, are at once reduced to one value
+//! a text and entry. As the activation grows with its argument, the maximum is taken of bare logits, and only what is
+//! above zero in the end is activated and kept. Memory: 128 bytes a text, and 8 for every weight above zero.
 
-use super::HiddenActivation;
-use super::linear::{LayerNorm, Linear};
+use super::linear::{LayerNorm, Linear, values};
 use super::parameters::MlmParameters;
-use super::rows::read;
+use super::rows::Workers;
 use candle_core::{Result, Tensor};
-use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 use std::ops::Range;
+use std::sync::Arc;
+use tamis_kernels::{Activation, LANES, Lanes, PackedMatrix, PackedRows, Precision};
 
 /// How the tokens of a text become one weight per vocabulary entry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -47,110 +47,187 @@ impl SpladeActivation {
     }
 }
 
-/// Vocabulary entries of one tile.
-const TILE: usize = 256;
+/// Vocabulary entries with a weight above zero, ascending.
+pub(crate) type Weights = Vec<(u32, f32)>;
 
 /// `LN(g(W h + b)) E^T + c`.
 #[derive(Debug)]
 pub(crate) struct MlmHead {
-    pub(crate) transform: Linear,
-    pub(crate) transform_activation: HiddenActivation,
-    pub(crate) norm: LayerNorm,
-    /// E, `[vocabulary, width]`: the word embeddings themselves where the checkpoint ties them.
-    pub(crate) decoder: Tensor,
-    pub(crate) bias: Vec<f32>,
+    transform: Linear,
+    activation: Activation,
+    norm: LayerNorm,
+    /// E, `[vocabulary, width]`; the word embeddings themselves where they are tied to it.
+    decoder: Arc<PackedMatrix>,
+    /// c, a value a vocabulary entry.
+    bias: Vec<f32>,
 }
 
 impl MlmHead {
-    /// `words` are the word embeddings, which stand for a decoder that is not there.
-    pub(crate) fn new(parameters: &MlmParameters, words: &Tensor) -> Result<Self> {
+    /// `words` are the packed word embeddings, which stand for a decoder that is not there and are shared where they
+    /// have the same precision.
+    pub(crate) fn new(
+        parameters: &MlmParameters,
+        words: (&Tensor, &Arc<PackedMatrix>),
+        precision: Precision,
+    ) -> Result<Self> {
+        let bias = values(&parameters.bias)?;
+        let decoder = match &parameters.decoder {
+            None if words.1.precision() == precision => Arc::clone(words.1),
+            own => {
+                let matrix = own.as_ref().unwrap_or(words.0);
+                Arc::new(PackedMatrix::pack(precision, &values(matrix)?, matrix.dim(1)?, None))
+            }
+        };
         Ok(Self {
-            transform: Linear::new(&parameters.transform)?,
-            transform_activation: parameters.activation,
+            transform: Linear::new(&parameters.transform, precision)?,
+            activation: parameters.activation.kernel(),
             norm: LayerNorm::new(&parameters.norm)?,
-            decoder: parameters.decoder.as_ref().unwrap_or(words).clone(),
-            bias: parameters.bias.to_vec1()?,
+            decoder,
+            bias,
         })
     }
 
-    /// One weight per vocabulary entry for each range of rows of `hidden`; 0 everywhere for an empty range.
-    ///
-    /// A text whose hidden states are not finite gets NaN everywhere, for the caller to refuse.
+    /// The weights of each range of rows of `hidden`; none for an empty range. `None` for a text whose logits are not
+    /// all finite.
     pub(crate) fn pool(
         &self,
-        hidden: &Tensor,
+        workers: Workers,
+        hidden: &[f32],
         ranges: &[Range<usize>],
         pooling: Pooling,
         activation: SpladeActivation,
-    ) -> Result<Vec<Vec<f32>>> {
-        let vocabulary = self.bias.len();
-        if hidden.dim(0)? == 0 {
-            return Ok(vec![vec![0.0; vocabulary]; ranges.len()]);
-        }
-        let rows = self.transform.forward_activated(hidden, self.transform_activation)?;
-        self.norm.apply_rows(&rows)?;
-        let starts: Vec<usize> = (0..vocabulary).step_by(TILE).collect();
-        let tiles = starts.par_iter().map(|&start| {
-            let bias = &self.bias[start..vocabulary.min(start + TILE)];
-            let logits = rows.matmul(&self.decoder.narrow(0, start, bias.len())?.t()?)?;
-            read(&logits, |logits| match pooling {
-                Pooling::Max => pool_max(logits, ranges, bias, activation),
-                Pooling::Sum => pool_sum(logits, ranges, bias, activation),
+    ) -> Vec<Option<Weights>> {
+        let (kernels, width) = (workers.kernels, self.decoder.inputs());
+        let mut packed = PackedRows::default();
+        let mut rows = Vec::new();
+        self.transform.forward(workers, hidden, &mut rows, &mut packed);
+        workers.for_each_row(&mut rows, width, |_, row| {
+            kernels.activate(row, self.activation);
+            self.norm.apply(kernels, row);
+        });
+        packed.pack(kernels, self.decoder.precision(), &rows, width);
+        let parts = workers.in_parts(self.decoder.num_panels(), |panels| {
+            let mut pool = Pool::new(self, ranges, pooling, activation);
+            self.decoder.multiply(kernels, &packed, panels, |panel, first, logits| {
+                pool.add(workers, panel, first, logits);
+            });
+            pool.finish()
+        });
+        let mut pooled: Vec<Option<Weights>> = ranges
+            .iter()
+            .map(|range| {
+                let rows = &rows[range.start * width..range.end * width];
+                rows.iter().all(|x| x.is_finite()).then(Vec::new)
             })
-        });
-        let tiles = tiles.collect::<Result<Vec<Vec<f32>>>>()?;
-        let width = rows.dim(1)?;
-        let finite: Vec<bool> = read(&rows, |rows| {
-            let rows_of = |range: &Range<usize>| &rows[range.start * width..range.end * width];
-            ranges
-                .iter()
-                .map(|range| rows_of(range).iter().all(|x| x.is_finite()))
-                .collect()
-        })?;
-        let pooled = finite.iter().enumerate().map(|(text, &finite)| match finite {
-            true => tiles
-                .iter()
-                .flat_map(|tile| part(tile, text, ranges.len()))
-                .copied()
-                .collect(),
-            false => vec![f32::NAN; vocabulary],
-        });
-        Ok(pooled.collect())
-    }
-}
-
-/// The values of `text` among those of all `texts` in one tile.
-fn part(tile: &[f32], text: usize, texts: usize) -> &[f32] {
-    let width = tile.len() / texts;
-    &tile[text * width..(text + 1) * width]
-}
-
-fn pool_max(logits: &[f32], ranges: &[Range<usize>], bias: &[f32], activation: SpladeActivation) -> Vec<f32> {
-    let width = bias.len();
-    let mut pooled = vec![f32::NEG_INFINITY; width * ranges.len()];
-    for (best, range) in pooled.chunks_exact_mut(width).zip(ranges) {
-        for row in logits[range.start * width..range.end * width].chunks_exact(width) {
-            best.iter_mut()
-                .zip(row)
-                .for_each(|(best, &x)| *best = if x > *best { x } else { *best });
+            .collect();
+        for part in parts {
+            for (weights, more) in pooled.iter_mut().zip(part) {
+                if let Some(weights) = weights {
+                    weights.extend(more);
+                }
+            }
         }
-        best.iter_mut()
-            .zip(bias)
-            .for_each(|(best, bias)| *best = activation.of(*best + bias));
+        pooled
     }
-    pooled
 }
 
-fn pool_sum(logits: &[f32], ranges: &[Range<usize>], bias: &[f32], activation: SpladeActivation) -> Vec<f32> {
-    let width = bias.len();
-    let mut pooled = vec![0.0; width * ranges.len()];
-    for (sum, range) in pooled.chunks_exact_mut(width).zip(ranges) {
-        for row in logits[range.start * width..range.end * width].chunks_exact(width) {
-            sum.iter_mut()
-                .zip(row)
-                .zip(bias)
-                .for_each(|((sum, &x), bias)| *sum += activation.of(x + bias));
+/// What has been seen of one panel, and all weights of the panels before it.
+struct Pool<'a> {
+    head: &'a MlmHead,
+    ranges: &'a [Range<usize>],
+    pooling: Pooling,
+    activation: SpladeActivation,
+    panel: Option<usize>,
+    /// One value a text and lane: the largest logit, or the sum of activated ones.
+    values: Vec<Lanes>,
+    /// The text of the row that comes next.
+    text: usize,
+    weights: Vec<Weights>,
+}
+
+impl<'a> Pool<'a> {
+    fn new(head: &'a MlmHead, ranges: &'a [Range<usize>], pooling: Pooling, activation: SpladeActivation) -> Self {
+        Self {
+            head,
+            ranges,
+            pooling,
+            activation,
+            panel: None,
+            values: vec![[0.0; LANES]; ranges.len()],
+            text: 0,
+            weights: vec![Weights::new(); ranges.len()],
         }
     }
-    pooled
+
+    /// Takes in the logits of adjacent rows from `first` on, which may belong to several texts.
+    fn add(&mut self, workers: Workers, panel: usize, first: usize, logits: &[Lanes]) {
+        if self.panel != Some(panel) {
+            self.flush();
+            self.start(panel);
+        }
+        let end = first + logits.len();
+        let mut at = first;
+        while at < end {
+            while self.ranges[self.text].end <= at {
+                self.text += 1;
+            }
+            let until = self.ranges[self.text].end.min(end);
+            let rows = &logits[at - first..until - first];
+            let values = &mut self.values[self.text];
+            match self.pooling {
+                Pooling::Max => workers.kernels.max_of_rows(values, rows),
+                Pooling::Sum => {
+                    let bias = self.head.bias_of(panel);
+                    for row in rows {
+                        for ((value, x), bias) in values.iter_mut().zip(row).zip(bias) {
+                            *value += self.activation.of(x + bias);
+                        }
+                    }
+                }
+            }
+            at = until;
+        }
+    }
+
+    fn start(&mut self, panel: usize) {
+        let start = match self.pooling {
+            Pooling::Max => f32::NEG_INFINITY,
+            Pooling::Sum => 0.0,
+        };
+        self.values.fill([start; LANES]);
+        (self.panel, self.text) = (Some(panel), 0);
+    }
+
+    /// Keeps what is above zero of the panel that is complete.
+    fn flush(&mut self) {
+        let Some(panel) = self.panel.take() else {
+            return;
+        };
+        let bias = self.head.bias_of(panel);
+        let first = u32::try_from(panel * LANES).expect("vocabularies are below 2^32");
+        for (values, weights) in self.values.iter().zip(&mut self.weights) {
+            for ((id, &value), bias) in (first..).zip(values).zip(bias) {
+                let weight = match self.pooling {
+                    Pooling::Max => self.activation.of(value + bias),
+                    Pooling::Sum => value,
+                };
+                if weight > 0.0 {
+                    weights.push((id, weight));
+                }
+            }
+        }
+    }
+
+    fn finish(mut self) -> Vec<Weights> {
+        self.flush();
+        self.weights
+    }
+}
+
+impl MlmHead {
+    /// The bias of the entries of `panel`.
+    fn bias_of(&self, panel: usize) -> &[f32] {
+        let start = panel * LANES;
+        &self.bias[start..self.bias.len().min(start + LANES)]
+    }
 }

@@ -3,9 +3,6 @@
 //! Source: Lin and Ma (2021), "A Few Brief Notes on DeepImpact, COIL, and a Conceptual Framework for Information
 //! Retrieval Techniques"; pooling as in pyserini: the first token is dropped, the last one kept.
 
-use super::rows::read;
-use candle_core::{Result, Tensor};
-
 /// `relu(w h + b)`.
 #[derive(Debug)]
 pub(crate) struct TokenHead {
@@ -16,13 +13,11 @@ pub(crate) struct TokenHead {
 
 impl TokenHead {
     /// The weight of each row of `hidden`. NaN stays NaN, for the caller to refuse.
-    pub(crate) fn weigh(&self, hidden: &Tensor) -> Result<Vec<f32>> {
-        read(hidden, |rows| {
-            let weight = |row: &[f32]| {
-                let x = row.iter().zip(&self.weight).map(|(h, w)| h * w).sum::<f32>() + self.bias;
-                if x <= 0.0 { 0.0 } else { x }
-            };
-            rows.chunks_exact(self.weight.len()).map(weight).collect()
-        })
+    pub(crate) fn weigh(&self, hidden: &[f32]) -> Vec<f32> {
+        let weight = |row: &[f32]| {
+            let x = row.iter().zip(&self.weight).map(|(h, w)| h * w).sum::<f32>() + self.bias;
+            if x <= 0.0 { 0.0 } else { x }
+        };
+        hidden.chunks_exact(self.weight.len()).map(weight).collect()
     }
 }
