@@ -5,19 +5,23 @@
 
 mod attention;
 mod backbone;
+mod embedding_head;
 mod functions;
 mod linear;
 mod mlm_head;
 mod parameters;
+mod pool_rule;
 mod rows;
 mod token_head;
 
 pub(crate) use backbone::Backbone;
+pub(crate) use embedding_head::EmbeddingHead;
 pub(crate) use functions::HiddenActivation;
 pub(crate) use mlm_head::MlmHead;
-pub use mlm_head::{Pooling, SpladeActivation};
 pub(crate) use parameters::{
     LayerParameters, LinearParameters, MlmParameters, NormParameters, Norms, Parameters, PositionTable, Rotary,
 };
+pub use pool_rule::{Norm, Pooling, SpladeActivation};
+pub(crate) use pool_rule::{PoolRule, Weighting};
 pub(crate) use rows::Rows;
-pub(crate) use token_head::TokenHead;
+pub(crate) use token_head::{InnerLayer, TokenHead};

@@ -1,16 +1,18 @@
-//! A transformer with its head, tokenizer and policy: one side of a checkpoint.
+//! A transformer with its head: token ids in, weights over the vocabulary or over the tokens out.
 
-use super::config::ModelConfig;
+use super::heads;
 use super::layout::TransformerFiles;
-use super::load::{HeadParameters, load};
-use super::policy::{Policy, SpecialTokens};
-use super::tokenizer::{TextTokenizer, TokenizerUse, Tokens};
+use super::load;
+use super::policy::{HeadKind, SpecialTokens};
+use super::settings::SideSettings;
+use super::tokenizer::Tokens;
 use super::weights::WeightsFile;
-use crate::transformer::{Backbone, MlmHead, Rows, TokenHead};
-use crate::{Error, InputKind, SparseEncoding};
+use crate::Error;
+use crate::transformer::{
+    Backbone, EmbeddingHead, MlmHead, Norm, PoolRule, Pooling, Rows, SpladeActivation, TokenHead, Weighting,
+};
 use candle_core::Tensor;
 use rayon::prelude::*;
-use std::collections::{HashMap, HashSet};
 
 /// Tokens of one batch: enough for matrix products at full speed, little enough that a batch stays within some tens
 /// of megabytes.
@@ -20,10 +22,14 @@ const TOKENS_PER_BATCH: usize = 2048;
 pub(super) struct TransformerModel {
     backbone: Backbone,
     head: Head,
-    pub(super) tokenizer: TextTokenizer,
-    pub(super) policy: Policy,
-    /// Vocabulary entries that may get a weight, ascending by the bytes of their token.
-    columns: Vec<(String, u32)>,
+    /// EPIC's importance of each token of a document.
+    importance: Option<TokenHead>,
+    /// EPIC's quality of a document.
+    quality: Option<TokenHead>,
+    pub(super) kind: HeadKind,
+    pub(super) vocabulary: usize,
+    /// The most tokens that it can read.
+    pub(super) positions: usize,
     width: usize,
 }
 
@@ -31,8 +37,17 @@ pub(super) struct TransformerModel {
 enum Head {
     /// Over the whole vocabulary.
     Mlm(MlmHead),
+    Embeddings(EmbeddingHead),
     /// Over the tokens of the text.
     Token(TokenHead),
+}
+
+/// The weights of one text.
+pub(super) enum TextWeights {
+    /// One for each vocabulary entry.
+    Vocabulary(Vec<f32>),
+    /// One for each token.
+    Tokens(Vec<f32>),
 }
 
 /// The bytes that decide what a model computes.
@@ -41,120 +56,138 @@ pub(super) struct ModelFiles {
     pub(super) weights: Vec<u8>,
 }
 
+/// EPIC's importance: `log(1 + softplus(x))`.
+const IMPORTANCE: Weighting = Weighting {
+    activation: SpladeActivation::Softplus,
+    norm: Norm::Log1p,
+};
+
 impl TransformerModel {
-    /// Reads and checks all files of the transformer.
+    /// Reads and checks configuration and weights. `wanted` is the head that `who` calls for; without one the tensors
+    /// decide.
     pub(super) fn read(
         files: &TransformerFiles,
-        policy: Policy,
-        max_length: Option<usize>,
+        wanted: Option<HeadKind>,
+        who: &str,
     ) -> Result<(Self, ModelFiles), Error> {
-        let config = ModelConfig::read(&files.dir)?;
-        let usage = TokenizerUse {
-            with_special: true,
-            max_length,
-            positions: config.positions,
-        };
-        let tokenizer = TextTokenizer::read(&files.dir, usage)?;
-        tokenizer.check_fits(config.vocabulary)?;
+        let config = files.model_config()?;
         let file = WeightsFile::read(&files.dir)?;
-        let (parameters, head) = load(&config, &file.tensors()?)?;
-        let backbone = Backbone::new(&parameters)?;
-        let head = match head {
-            HeadParameters::Mlm(head) => Head::Mlm(MlmHead::new(&head, &parameters.words)?),
-            HeadParameters::Token(head) => Head::Token(head),
+        let weights = file.tensors()?;
+        if let Some(wanted) = wanted {
+            heads::check(&weights, &file.path, wanted, who)?;
+        }
+        let kind = wanted.or_else(|| heads::detected(&weights)).unwrap_or(HeadKind::Mlm);
+        let parameters = load::backbone(&config, &weights)?;
+        let head = match kind {
+            HeadKind::Token => Head::Token(heads::token_head(&weights, &file.path, config.width)?),
+            HeadKind::Embeddings => Head::Embeddings(EmbeddingHead {
+                words: parameters.words.clone(),
+                bias: match weights.find(&["bias".to_owned()], &[1])? {
+                    Some(bias) => bias.to_vec1::<f32>()?[0],
+                    None => 0.0,
+                },
+            }),
+            HeadKind::Mlm | HeadKind::Binary | HeadKind::Table | HeadKind::Static => {
+                Head::Mlm(MlmHead::new(&load::mlm_head(&config, &weights)?, &parameters.words)?)
+            }
         };
-        let columns = columns(config.vocabulary, &tokenizer, policy.special_tokens);
         let model = Self {
-            backbone,
+            backbone: Backbone::new(&parameters)?,
             head,
-            tokenizer,
-            policy,
-            columns,
+            importance: heads::epic(&weights, "term_importance", config.width)?,
+            quality: heads::epic(&weights, "doc_quality", config.width)?,
+            kind,
+            vocabulary: config.vocabulary,
+            positions: config.positions,
             width: config.width,
         };
-        Ok((
-            model,
-            ModelFiles {
-                config: config.bytes,
-                weights: file.bytes,
-            },
-        ))
+        let read = ModelFiles {
+            config: config.bytes,
+            weights: file.bytes,
+        };
+        Ok((model, read))
     }
 
-    /// `mlm` or `token`.
-    pub(super) fn head_name(&self) -> &'static str {
-        match self.head {
-            Head::Mlm(_) => "mlm",
-            Head::Token(_) => "token",
-        }
-    }
-
-    /// Encodes texts in batches of about [`TOKENS_PER_BATCH`] tokens, longest first.
-    pub(super) fn encode(&self, kind: InputKind, texts: &[Tokens]) -> Result<Vec<SparseEncoding>, Error> {
+    /// Weighs texts in batches of about [`TOKENS_PER_BATCH`] tokens, longest first; `finish` makes of each text's
+    /// weights what is kept of them, or refuses them as not finite.
+    pub(super) fn encode<T: Clone + Default + Send>(
+        &self,
+        settings: &SideSettings,
+        texts: &[&Tokens],
+        finish: impl Fn(&Tokens, TextWeights) -> Option<T> + Sync,
+    ) -> Result<Vec<T>, Error> {
         let mut order: Vec<usize> = (0..texts.len()).collect();
         order.sort_by_key(|&text| std::cmp::Reverse(texts[text].ids.len()));
-        let mut encoded = vec![SparseEncoding::default(); texts.len()];
+        let mut encoded = vec![T::default(); texts.len()];
         let mut rest = order.as_slice();
         while !rest.is_empty() {
             let (batch, after) = rest.split_at(batch_len(rest, texts));
             rest = after;
-            for (&text, vector) in batch.iter().zip(self.encode_batch(kind, batch, texts)?) {
-                encoded[text] = vector;
+            let of_batch: Vec<&Tokens> = batch.iter().map(|&text| texts[text]).collect();
+            let weights = self.weigh(settings, &of_batch)?;
+            let finished: Vec<Option<T>> = of_batch
+                .par_iter()
+                .zip(weights)
+                .map(|(tokens, weights)| finish(tokens, weights))
+                .collect();
+            for (&text, finished) in batch.iter().zip(finished) {
+                encoded[text] = finished.ok_or(Error::NotFinite { text })?;
             }
         }
         Ok(encoded)
     }
 
-    fn encode_batch(&self, kind: InputKind, batch: &[usize], texts: &[Tokens]) -> Result<Vec<SparseEncoding>, Error> {
+    fn weigh(&self, settings: &SideSettings, texts: &[&Tokens]) -> Result<Vec<TextWeights>, Error> {
         let mut rows = Rows::default();
-        batch.iter().for_each(|&text| rows.push(&texts[text].ids));
+        texts.iter().for_each(|text| rows.push(&text.ids));
         let hidden = self.backbone.forward(&rows)?;
-        let kept = self.kept_positions(batch, texts);
-        let vectors = match &self.head {
-            Head::Mlm(head) => {
-                let (hidden, ranges) = self.kept_rows(hidden, &rows, &kept)?;
-                let pooled = head.pool(&hidden, &ranges, self.policy.pooling, self.policy.activation)?;
-                pooled
-                    .par_iter()
-                    .map(|weights| self.named(weights))
-                    .collect::<Option<Vec<_>>>()
-                    .ok_or_else(|| {
-                        let broken = pooled
-                            .iter()
-                            .position(|weights| weights.iter().any(|weight| !weight.is_finite()));
-                        Error::NotFinite {
-                            text: batch[broken.unwrap_or(0)],
-                        }
-                    })?
-            }
-            Head::Token(head) => {
-                let weights = head.weigh(&hidden)?;
-                let one = |(at, kept): (usize, &Vec<usize>)| {
-                    let range = rows.ranges[at].clone();
-                    self.scattered(kind, &texts[batch[at]].ids, &weights[range], kept)
-                        .ok_or(Error::NotFinite { text: batch[at] })
-                };
-                kept.iter().enumerate().map(one).collect::<Result<Vec<_>, Error>>()?
-            }
+        let pool = |hidden: &Tensor, ranges: &[std::ops::Range<usize>], rule: &PoolRule| match &self.head {
+            Head::Mlm(head) => head.pool(hidden, ranges, rule).map(Some),
+            Head::Embeddings(head) => head.pool(hidden, ranges, rule).map(Some),
+            Head::Token(_) => Ok(None),
         };
-        let finished = batch.iter().zip(vectors).map(|(&text, tokens)| SparseEncoding {
-            tokens,
-            num_tokens: texts[text].ids.len(),
-            truncated: texts[text].truncated,
+        if let Head::Token(head) = &self.head {
+            let weigh = |x| settings.weighting.of(x);
+            let weights: Vec<f32> = head
+                .weigh(&states(&hidden)?, self.width)
+                .into_iter()
+                .map(weigh)
+                .collect();
+            let of = |range: &std::ops::Range<usize>| TextWeights::Tokens(weights[range.clone()].to_vec());
+            return Ok(rows.ranges.iter().map(of).collect());
+        }
+        let quality = match &self.quality {
+            Some(head) => Some(head.weigh(&states(&hidden)?, self.width)),
+            None => None,
+        };
+        let kept: Vec<Vec<usize>> = texts.iter().map(|text| pooled_positions(settings, text)).collect();
+        let (hidden, ranges) = self.kept_rows(hidden, &rows, &kept)?;
+        let factors = match &self.importance {
+            Some(head) => {
+                let importance = head.weigh(&states(&hidden)?, self.width);
+                Some(importance.into_iter().map(|x| IMPORTANCE.of(x)).collect())
+            }
+            None => None,
+        };
+        let rule = PoolRule {
+            pooling: settings.pooling,
+            weighting: settings.weighting,
+            factors,
+        };
+        let pooled = pool(&hidden, &ranges, &rule)?.unwrap_or_default();
+        let finished = pooled.into_iter().enumerate().map(|(at, mut weights)| {
+            if settings.special_tokens == SpecialTokens::ZeroLogits {
+                add_zero_logits(settings, texts[at], &mut weights);
+            }
+            // sigmoid of what the head makes of the first token
+            let first = rows.ranges[at].start;
+            if let Some(x) = quality.as_ref().and_then(|quality| quality.get(first)) {
+                let factor = 1.0 / (1.0 + (-x).exp());
+                weights.iter_mut().for_each(|weight| *weight *= factor);
+            }
+            TextWeights::Vocabulary(weights)
         });
         Ok(finished.collect())
-    }
-
-    /// For each text the positions that are pooled.
-    fn kept_positions(&self, batch: &[usize], texts: &[Tokens]) -> Vec<Vec<usize>> {
-        let exclude = self.policy.special_tokens == SpecialTokens::ExcludePositions;
-        let first = usize::from(matches!(self.head, Head::Token(_)));
-        let of = |&text: &usize| {
-            let Tokens { ids, added, .. } = &texts[text];
-            let special = |at: usize| added[at] || self.tokenizer.special.contains(&ids[at]);
-            (first..ids.len()).filter(|&at| !(exclude && special(at))).collect()
-        };
-        batch.iter().map(of).collect()
     }
 
     /// The pooled rows of `hidden` with their ranges; all of them when nothing is left out.
@@ -182,69 +215,49 @@ impl TransformerModel {
         let chosen = Tensor::new(chosen.as_slice(), hidden.device())?;
         Ok((hidden.index_select(&chosen, 0)?, ranges))
     }
+}
 
-    /// The weights above zero with their tokens; `None` when one is not finite.
-    fn named(&self, weights: &[f32]) -> Option<Vec<(String, f32)>> {
-        if weights.iter().any(|weight| !weight.is_finite()) {
-            return None;
-        }
-        let weighted = self.columns.iter().map(|(token, id)| (token, weights[*id as usize]));
-        Some(
-            weighted
-                .filter(|&(_, weight)| weight > 0.0)
-                .map(|(token, weight)| (token.clone(), weight))
-                .collect(),
-        )
+/// Hidden states as plain numbers, row by row.
+fn states(hidden: &Tensor) -> Result<Vec<f32>, Error> {
+    Ok(hidden.flatten_all()?.to_vec1()?)
+}
+
+/// The positions of one text that are pooled over the vocabulary.
+fn pooled_positions(settings: &SideSettings, text: &Tokens) -> Vec<usize> {
+    let without = matches!(
+        settings.special_tokens,
+        SpecialTokens::ExcludePositions | SpecialTokens::ZeroLogits
+    );
+    match settings.pooling {
+        Pooling::Cls => (0..text.ids.len().min(1)).collect(),
+        Pooling::Max | Pooling::Sum => (0..text.ids.len()).filter(|&at| !(without && text.added[at])).collect(),
     }
+}
 
-    /// The token weights of one text on its own tokens: the largest of a document's repetitions, the sum of a query's.
-    fn scattered(&self, kind: InputKind, ids: &[u32], weights: &[f32], kept: &[usize]) -> Option<Vec<(String, f32)>> {
-        let mut of_id: HashMap<u32, f32> = HashMap::new();
-        for &at in kept {
-            let best = of_id.entry(ids[at]).or_default();
-            *best = match kind {
-                _ if !weights[at].is_finite() => return None,
-                InputKind::Document => best.max(weights[at]),
-                InputKind::Query => *best + weights[at],
-            };
-        }
-        let weighted = self
-            .columns
-            .iter()
-            .map(|(token, id)| (token, of_id.get(id).copied().unwrap_or(0.0)));
-        Some(
-            weighted
-                .filter(|&(_, weight)| weight > 0.0)
-                .map(|(token, weight)| (token.clone(), weight))
-                .collect(),
-        )
+/// What positions with a logit of 0 in every column add to the others.
+fn add_zero_logits(settings: &SideSettings, text: &Tokens, weights: &mut [f32]) {
+    let zero = settings.weighting.of(0.0);
+    let count = text.added.iter().filter(|&&added| added).count();
+    match settings.pooling {
+        _ if count == 0 => (),
+        Pooling::Cls => (),
+        Pooling::Max => weights
+            .iter_mut()
+            .filter(|weight| **weight < zero)
+            .for_each(|weight| *weight = zero),
+        #[expect(clippy::cast_precision_loss, reason = "a handful of tokens")]
+        Pooling::Sum => weights.iter_mut().for_each(|weight| *weight += zero * count as f32),
     }
 }
 
 /// How many of `order` make the next batch: at least one, and no more tokens than the budget.
-fn batch_len(order: &[usize], texts: &[Tokens]) -> usize {
+fn batch_len(order: &[usize], texts: &[&Tokens]) -> usize {
     let mut tokens = 0;
     let fits = order.iter().take_while(|&&text| {
         tokens += texts[text].ids.len();
         tokens <= TOKENS_PER_BATCH
     });
     fits.count().max(1)
-}
-
-/// Token and id of every vocabulary entry that may get a weight, ascending by the token's bytes.
-///
-/// Entries without a token (tables are padded to round sizes) and second entries of one token are named by their
-/// number, so that names stay distinct.
-fn columns(vocabulary: usize, tokenizer: &TextTokenizer, special_tokens: SpecialTokens) -> Vec<(String, u32)> {
-    let zeroed = |id: &u32| special_tokens != SpecialTokens::Keep && tokenizer.special.contains(id);
-    let mut seen = HashSet::new();
-    let named = (0u32..).take(vocabulary).map(|id| {
-        let token = tokenizer.token(id).filter(|token| seen.insert(token.clone()));
-        (token.unwrap_or_else(|| format!("[id {id}]")), id)
-    });
-    let mut columns: Vec<_> = named.filter(|(_, id)| !zeroed(id)).collect();
-    columns.sort_unstable();
-    columns
 }
 
 #[cfg(test)]
@@ -255,10 +268,10 @@ mod tests {
     fn batches_keep_the_budget() {
         let text = |len: usize| Tokens {
             ids: vec![0; len],
-            added: vec![false; len],
-            truncated: false,
+            ..Tokens::default()
         };
         let texts: Vec<Tokens> = [3000, 1500, 500, 48, 1, 1].into_iter().map(text).collect();
+        let texts: Vec<&Tokens> = texts.iter().collect();
         assert_eq!(batch_len(&[0, 1, 2, 3, 4, 5], &texts), 1, "one text always fits");
         assert_eq!(batch_len(&[1, 2, 3, 4, 5], &texts), 3, "1500 + 500 + 48 tokens");
         assert_eq!(batch_len(&[4, 5], &texts), 2);
