@@ -148,6 +148,15 @@ pub enum Error {
         /// The tokenizer's word on it.
         reason: String,
     },
+    /// The directory has one side of a model, and the other was asked for.
+    #[error("{}: this is the {} side of a model alone; open it from the other side's directory, whose tamis.json \
+             names this one as query_model", path.display(), other(*kind))]
+    OneSided {
+        /// The directory.
+        path: PathBuf,
+        /// What was to be encoded.
+        kind: crate::InputKind,
+    },
     /// The model overflowed on a text.
     #[error("the model gives text {text} of the batch a weight that is not finite; its weights are unusable")]
     NotFinite {
@@ -174,5 +183,13 @@ impl Error {
             path: path.to_owned(),
             reason: reason.to_string(),
         }
+    }
+}
+
+/// The name of the side that `kind` is not.
+fn other(kind: crate::InputKind) -> &'static str {
+    match kind {
+        crate::InputKind::Document => "query",
+        crate::InputKind::Query => "document",
     }
 }

@@ -19,8 +19,11 @@ pub mod lexical;
 mod open;
 mod transformer;
 
-pub use checkpoint::{Checkpoint, CheckpointOptions, SpecialTokens};
+pub use checkpoint::{
+    Checkpoint, CheckpointOptions, Cleaning, Expansion, HeadKind, LongText, QuantisationHint, Rounding, Scatter,
+    Setting, SettingSource, SideOptions, SpecialTokens, StopWords, TermUnit, preset_names,
+};
 pub use encoder::{Encoder, InputKind, QueryWeighting, SparseEncoding, joined};
 pub use error::Error;
-pub use open::{open, open_stored};
-pub use transformer::{Pooling, SpladeActivation};
+pub use open::{open, open_stored, open_with};
+pub use transformer::{Norm, Pooling, SpladeActivation};

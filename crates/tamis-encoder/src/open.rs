@@ -13,6 +13,14 @@ use std::sync::Arc;
 /// When there is no such model, or its files are missing, damaged or of a kind that is not supported; the error names
 /// the file and what was expected of it.
 pub fn open(spec: &str) -> Result<Arc<dyn Encoder>, Error> {
+    open_with(spec, &CheckpointOptions::default())
+}
+
+/// Opens the model `spec` as [`open`] does, a checkpoint with `options`; the lexical encoder has none of them.
+///
+/// # Errors
+/// As [`open`], and when the options do not fit the checkpoint.
+pub fn open_with(spec: &str, options: &CheckpointOptions) -> Result<Arc<dyn Encoder>, Error> {
     if spec == "lexical" {
         return Ok(Arc::new(Lexical::new(LexicalOptions::default())?));
     }
@@ -20,7 +28,7 @@ pub fn open(spec: &str) -> Result<Arc<dyn Encoder>, Error> {
     if !dir.is_dir() {
         return Err(Error::UnknownModel { spec: spec.to_owned() });
     }
-    Ok(Arc::new(Checkpoint::open(dir, &CheckpointOptions::default())?))
+    Ok(Arc::new(Checkpoint::open(dir, options)?))
 }
 
 /// Opens again what wrote `description` ([`Encoder::description`]).

@@ -6,19 +6,25 @@
 mod activation;
 mod attention;
 mod backbone;
+mod decoder;
+mod embedding_head;
 mod layer;
 mod linear;
 mod mlm_head;
 mod parameters;
+mod pool_rule;
 mod rows;
 mod token_head;
 
 pub(crate) use activation::HiddenActivation;
 pub(crate) use backbone::Backbone;
-pub(crate) use mlm_head::{MlmHead, Weights};
-pub use mlm_head::{Pooling, SpladeActivation};
+pub(crate) use decoder::Weights;
+pub(crate) use embedding_head::EmbeddingHead;
+pub(crate) use mlm_head::MlmHead;
 pub(crate) use parameters::{
     LayerParameters, LinearParameters, MlmParameters, NormParameters, Norms, Parameters, PositionTable, Rotary,
 };
+pub use pool_rule::{Norm, Pooling, SpladeActivation};
+pub(crate) use pool_rule::{PoolRule, Weighting};
 pub(crate) use rows::{Rows, Workers};
-pub(crate) use token_head::TokenHead;
+pub(crate) use token_head::{InnerLayer, TokenHead};

@@ -64,10 +64,14 @@ pub(super) struct ModelConfig {
 }
 
 impl ModelConfig {
-    /// Reads `config.json` of `dir` and checks every field that is used.
-    pub(super) fn read(dir: &Path) -> Result<Self, Error> {
+    /// Reads the `config.json` at `path` and checks every field that is used.
+    pub(super) fn read(path: &Path) -> Result<Self, Error> {
         let remedy = "a checkpoint directory holds config.json, model.safetensors and tokenizer.json (or vocab.txt)";
-        let file = JsonFile::read(&dir.join("config.json"), remedy)?;
+        Self::of(JsonFile::read(path, remedy)?)
+    }
+
+    /// Checks every field of `file` that is used.
+    pub(super) fn of(file: JsonFile) -> Result<Self, Error> {
         let family = family(&file)?;
         let [width, layers, heads, inner, activation] = match family {
             Family::Bert | Family::Roberta => [

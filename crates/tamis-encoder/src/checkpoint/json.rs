@@ -45,7 +45,8 @@ impl JsonFile {
         read_if_present(path)?.map(|bytes| Self::parse(path, bytes)).transpose()
     }
 
-    fn parse(path: &Path, bytes: Vec<u8>) -> Result<Self, Error> {
+    /// `bytes` as the content of `path`.
+    pub(super) fn parse(path: &Path, bytes: Vec<u8>) -> Result<Self, Error> {
         let value = serde_json::from_slice(&bytes).map_err(|source| Error::Json {
             path: path.to_owned(),
             source,

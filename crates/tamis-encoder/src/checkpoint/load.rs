@@ -1,61 +1,63 @@
 //! Tensors of a checkpoint, by the names of its family, into the transformer and its head.
 
 use super::config::{Family, ModelConfig};
+use super::heads::WRAPPERS;
 use super::weights::Weights;
 use crate::Error;
 use crate::transformer::{
     HiddenActivation, LayerParameters, LinearParameters, MlmParameters, NormParameters, Norms, Parameters,
-    PositionTable, TokenHead,
+    PositionTable,
 };
 use candle_core::Tensor;
-
-/// What turns hidden states into weights, as the checkpoint has it.
-pub(super) enum HeadParameters {
-    /// Over the whole vocabulary.
-    Mlm(MlmParameters),
-    /// Over the tokens of the text.
-    Token(TokenHead),
-}
 
 const REMEDY: &str = "the checkpoint is incomplete, or config.json is of another one";
 const NOT_TIED: &str = "config.json sets tie_word_embeddings to false, so the decoder must be there";
 const NO_HEAD: &str = "this checkpoint has no masked-language-model head, so it gives no sparse vectors";
 
-/// uniCOIL checkpoints carry the names of the code base that wrote them.
-const COIL_PREFIX: &str = "coil_encoder.";
 const WORDS: &str = "embeddings.word_embeddings";
 
-/// Finds the tensors of backbone and head; a `tok_proj` makes it uniCOIL.
-pub(super) fn load(config: &ModelConfig, weights: &Weights<'_>) -> Result<(Parameters, HeadParameters), Error> {
-    let coil = ["", COIL_PREFIX]
-        .iter()
-        .find(|prefix| weights.contains(&format!("{prefix}tok_proj.weight")));
-    let prefixes = config.family.prefixes();
-    let loader = Loader {
-        config,
-        weights,
-        prefix: ["", COIL_PREFIX]
-            .iter()
-            .flat_map(|outer| prefixes.iter().map(move |prefix| format!("{outer}{prefix}.")))
-            .find(|prefix| weights.contains(&format!("{prefix}{WORDS}.weight")))
-            .unwrap_or_else(|| format!("{}.", prefixes[0])),
-    };
-    let backbone = loader.backbone()?;
-    let head = match coil {
-        Some(prefix) => HeadParameters::Token(loader.token_head(prefix)?),
-        None => HeadParameters::Mlm(loader.mlm_head()?),
-    };
-    Ok((backbone, head))
+/// Finds the tensors of the backbone.
+pub(super) fn backbone(config: &ModelConfig, weights: &Weights<'_>) -> Result<Parameters, Error> {
+    Loader::new(config, weights).backbone()
+}
+
+/// Finds the tensors of the masked-language-model head.
+pub(super) fn mlm_head(config: &ModelConfig, weights: &Weights<'_>) -> Result<MlmParameters, Error> {
+    Loader::new(config, weights).mlm_head()
+}
+
+/// The word embeddings alone, `[vocabulary, width]`.
+pub(super) fn words(config: &ModelConfig, weights: &Weights<'_>) -> Result<Tensor, Error> {
+    Loader::new(config, weights).matrix(WORDS, [config.vocabulary, config.width])
 }
 
 struct Loader<'a> {
     config: &'a ModelConfig,
     weights: &'a Weights<'a>,
-    /// Of the backbone's tensors.
+    /// The wrapper of a code base around both backbone and head.
+    outer: &'static str,
+    /// Of the backbone's tensors, the wrapper included.
     prefix: String,
 }
 
-impl Loader<'_> {
+impl<'a> Loader<'a> {
+    fn new(config: &'a ModelConfig, weights: &'a Weights<'a>) -> Self {
+        // A bare backbone has no prefix of its family.
+        let families = config.family.prefixes().iter().map(|prefix| format!("{prefix}."));
+        let families: Vec<String> = families.chain([String::new()]).collect();
+        let (outer, prefix) = WRAPPERS
+            .iter()
+            .flat_map(|outer| families.iter().map(move |family| (*outer, format!("{outer}{family}"))))
+            .find(|(_, prefix)| weights.contains(&format!("{prefix}{WORDS}.weight")))
+            .unwrap_or_else(|| ("", families[0].clone()));
+        Self {
+            config,
+            weights,
+            outer,
+            prefix,
+        }
+    }
+
     fn backbone(&self) -> Result<Parameters, Error> {
         let config = self.config;
         let rows = config.positions + config.padding.map_or(0, |padding| padding as usize + 1);
@@ -118,9 +120,10 @@ impl Loader<'_> {
             Family::Roberta => (ROBERTA_HEAD, HiddenActivation::Gelu),
         };
         let (vocabulary, width) = (config.vocabulary, config.width);
-        let transform = self.linear(names.transform, [width, width], NO_HEAD)?;
-        let norm = self.norm(names.norm, NO_HEAD)?;
-        let decoder = [names.decoder.to_owned()];
+        let name = |part: &str| format!("{}{part}", self.outer);
+        let transform = self.linear(&name(names.transform), [width, width], NO_HEAD)?;
+        let norm = self.norm(&name(names.norm), NO_HEAD)?;
+        let decoder = [name(names.decoder)];
         let own = self.weights.find(&decoder, &[vocabulary, width])?;
         if own.is_none() && !config.tied {
             self.weights.tensor(&decoder, &[vocabulary, width], NOT_TIED)?;
@@ -130,17 +133,7 @@ impl Loader<'_> {
             activation,
             norm,
             decoder: own,
-            bias: self.vector(&names.biases.map(str::to_owned), vocabulary, NO_HEAD)?,
-        })
-    }
-
-    fn token_head(&self, prefix: &str) -> Result<TokenHead, Error> {
-        let weight = [format!("{prefix}tok_proj.weight")];
-        let weight = self.weights.tensor(&weight, &[1, self.config.width], REMEDY)?;
-        let bias = self.vector(&[format!("{prefix}tok_proj.bias")], 1, REMEDY)?;
-        Ok(TokenHead {
-            weight: weight.flatten_all()?.to_vec1()?,
-            bias: bias.to_vec1::<f32>()?[0],
+            bias: self.vector(&names.biases.map(name), vocabulary, NO_HEAD)?,
         })
     }
 

@@ -1,15 +1,18 @@
-//! A transformer with its head, tokenizer and policy: one side of a checkpoint.
+//! A transformer with its head: token ids in, weights over the vocabulary or over the tokens out.
 
-use super::config::ModelConfig;
+use super::heads;
 use super::layout::TransformerFiles;
-use super::load::{HeadParameters, load};
-use super::policy::{Policy, SpecialTokens};
-use super::tokenizer::{TextTokenizer, TokenizerUse, Tokens};
+use super::load;
+use super::policy::{HeadKind, SpecialTokens};
+use super::settings::SideSettings;
+use super::tokenizer::Tokens;
 use super::weights::WeightsFile;
-use crate::transformer::{Backbone, MlmHead, Rows, TokenHead, Weights, Workers};
-use crate::{Error, InputKind, SparseEncoding};
+use crate::Error;
+use crate::transformer::{
+    Backbone, EmbeddingHead, MlmHead, Norm, PoolRule, Pooling, Rows, SpladeActivation, TokenHead, Weighting, Weights,
+    Workers,
+};
 use rayon::prelude::*;
-use std::collections::{HashMap, HashSet};
 use std::ops::Range;
 use tamis_kernels::Precision;
 
@@ -21,25 +24,31 @@ const TOKENS_PER_BATCH: usize = 256;
 pub(super) struct TransformerModel {
     backbone: Backbone,
     head: Head,
-    pub(super) tokenizer: TextTokenizer,
-    pub(super) policy: Policy,
-    columns: Columns,
-}
-
-/// The names of vocabulary entries.
-struct Columns {
-    /// By id; none for an entry that never gets a weight.
-    names: Vec<Option<String>>,
-    /// By id: the place among all names, ascending by bytes.
-    ranks: Vec<u32>,
+    /// EPIC's importance of each token of a document.
+    importance: Option<TokenHead>,
+    /// EPIC's quality of a document.
+    quality: Option<TokenHead>,
+    pub(super) kind: HeadKind,
+    pub(super) vocabulary: usize,
+    /// The most tokens that it can read.
+    pub(super) positions: usize,
 }
 
 /// What turns hidden states into weights.
 enum Head {
     /// Over the whole vocabulary.
     Mlm(MlmHead),
+    Embeddings(EmbeddingHead),
     /// Over the tokens of the text.
     Token(TokenHead),
+}
+
+/// The weights of one text.
+pub(super) enum TextWeights {
+    /// Those of vocabulary entries above zero, ascending by id.
+    Vocabulary(Weights),
+    /// One for each token.
+    Tokens(Vec<f32>),
 }
 
 /// The bytes that decide what a model computes.
@@ -48,60 +57,69 @@ pub(super) struct ModelFiles {
     pub(super) weights: Vec<u8>,
 }
 
+/// EPIC's importance: `log(1 + softplus(x))`.
+const IMPORTANCE: Weighting = Weighting {
+    activation: SpladeActivation::Softplus,
+    norm: Norm::Log1p,
+};
+
 impl TransformerModel {
-    /// Reads and checks all files of the transformer.
+    /// Reads and checks configuration and weights. `wanted` is the head that `who` calls for; without one the tensors
+    /// decide.
     pub(super) fn read(
         files: &TransformerFiles,
-        policy: Policy,
-        max_length: Option<usize>,
+        wanted: Option<HeadKind>,
+        who: &str,
     ) -> Result<(Self, ModelFiles), Error> {
-        let precision = Precision::F32;
-        let config = ModelConfig::read(&files.dir)?;
-        let usage = TokenizerUse {
-            with_special: true,
-            max_length,
-            positions: config.positions,
-        };
-        let tokenizer = TextTokenizer::read(&files.dir, usage)?;
-        tokenizer.check_fits(config.vocabulary)?;
+        let config = files.model_config()?;
         let file = WeightsFile::read(&files.dir)?;
-        let (parameters, head) = load(&config, &file.tensors()?)?;
+        let weights = file.tensors()?;
+        if let Some(wanted) = wanted {
+            heads::check(&weights, &file.path, wanted, who)?;
+        }
+        let kind = wanted.or_else(|| heads::detected(&weights)).unwrap_or(HeadKind::Mlm);
+        let parameters = load::backbone(&config, &weights)?;
+        let precision = Precision::F32;
         let backbone = Backbone::new(&parameters, precision)?;
-        let head = match head {
-            HeadParameters::Mlm(head) => {
-                let words = (&parameters.words, backbone.words());
-                Head::Mlm(MlmHead::new(&head, words, precision)?)
+        let words = (&parameters.words, backbone.words());
+        let head = match kind {
+            HeadKind::Token => Head::Token(heads::token_head(&weights, &file.path, config.width)?),
+            HeadKind::Embeddings => {
+                let bias = match weights.find(&["bias".to_owned()], &[1])? {
+                    Some(bias) => bias.to_vec1::<f32>()?[0],
+                    None => 0.0,
+                };
+                Head::Embeddings(EmbeddingHead::new(words, bias, precision)?)
             }
-            HeadParameters::Token(head) => Head::Token(head),
+            HeadKind::Mlm | HeadKind::Binary | HeadKind::Table | HeadKind::Static => {
+                Head::Mlm(MlmHead::new(&load::mlm_head(&config, &weights)?, words, precision)?)
+            }
         };
-        let columns = Columns::new(config.vocabulary, &tokenizer, policy.special_tokens);
         let model = Self {
             backbone,
             head,
-            tokenizer,
-            policy,
-            columns,
+            importance: heads::epic(&weights, "term_importance", config.width)?,
+            quality: heads::epic(&weights, "doc_quality", config.width)?,
+            kind,
+            vocabulary: config.vocabulary,
+            positions: config.positions,
         };
-        Ok((
-            model,
-            ModelFiles {
-                config: config.bytes,
-                weights: file.bytes,
-            },
-        ))
+        let read = ModelFiles {
+            config: config.bytes,
+            weights: file.bytes,
+        };
+        Ok((model, read))
     }
 
-    /// `mlm` or `token`.
-    pub(super) fn head_name(&self) -> &'static str {
-        match self.head {
-            Head::Mlm(_) => "mlm",
-            Head::Token(_) => "token",
-        }
-    }
-
-    /// Encodes texts in batches of about [`TOKENS_PER_BATCH`] tokens, longest first: a batch a thread, or where there
-    /// are fewer batches than threads all threads on each.
-    pub(super) fn encode(&self, kind: InputKind, texts: &[Tokens]) -> Result<Vec<SparseEncoding>, Error> {
+    /// Weighs texts in batches of about [`TOKENS_PER_BATCH`] tokens, longest first: a batch a thread, or where there
+    /// are fewer batches than threads all threads on each. `finish` makes of each text's weights what is kept of them,
+    /// or refuses them as not finite.
+    pub(super) fn encode<T: Clone + Default + Send>(
+        &self,
+        settings: &SideSettings,
+        texts: &[&Tokens],
+        finish: impl Fn(&Tokens, TextWeights) -> Option<T> + Sync,
+    ) -> Result<Vec<T>, Error> {
         let mut order: Vec<usize> = (0..texts.len()).collect();
         order.sort_by_key(|&text| std::cmp::Reverse(texts[text].ids.len()));
         let mut batches = Vec::new();
@@ -115,64 +133,67 @@ impl TransformerModel {
             kernels: tamis_kernels::active(),
             shared: batches.len() < rayon::current_num_threads(),
         };
-        let done = batches
-            .par_iter()
-            .map(|batch| self.encode_batch(workers, kind, batch, texts));
+        let done = batches.par_iter().map(|batch| {
+            let of_batch: Vec<&Tokens> = batch.iter().map(|&text| texts[text]).collect();
+            let weights = self.weigh(workers, settings, &of_batch);
+            let finished = of_batch
+                .iter()
+                .zip(weights)
+                .zip(*batch)
+                .map(|((tokens, weights), &text)| {
+                    let finished = weights.and_then(|weights| finish(tokens, weights));
+                    finished.ok_or(Error::NotFinite { text })
+                });
+            finished.collect::<Result<Vec<T>, Error>>()
+        });
         let done = done.collect::<Result<Vec<_>, Error>>()?;
-        let mut encoded = vec![SparseEncoding::default(); texts.len()];
-        for (&text, vector) in order.iter().zip(done.into_iter().flatten()) {
-            encoded[text] = vector;
+        let mut encoded = vec![T::default(); texts.len()];
+        for (&text, finished) in order.iter().zip(done.into_iter().flatten()) {
+            encoded[text] = finished;
         }
         Ok(encoded)
     }
 
-    fn encode_batch(
-        &self,
-        workers: Workers,
-        kind: InputKind,
-        batch: &[usize],
-        texts: &[Tokens],
-    ) -> Result<Vec<SparseEncoding>, Error> {
+    /// The weights of each text; `None` for one whose hidden states are not finite.
+    fn weigh(&self, workers: Workers, settings: &SideSettings, texts: &[&Tokens]) -> Vec<Option<TextWeights>> {
         let mut rows = Rows::default();
-        batch.iter().for_each(|&text| rows.push(&texts[text].ids));
+        texts.iter().for_each(|text| rows.push(&text.ids));
         let hidden = self.backbone.forward(workers, &rows);
-        let kept = self.kept_positions(batch, texts);
-        let vectors: Vec<Option<Vec<(String, f32)>>> = match &self.head {
-            Head::Mlm(head) => {
-                let (hidden, ranges) = self.kept_rows(hidden, &rows, &kept);
-                let pooled = head.pool(workers, &hidden, &ranges, self.policy.pooling, self.policy.activation);
-                let named = pooled.into_iter().map(|weights| self.columns.named(weights?));
-                named.collect()
-            }
-            Head::Token(head) => {
-                let weights = head.weigh(&hidden);
-                let one = |(at, kept): (usize, &Vec<usize>)| {
-                    let range = rows.ranges[at].clone();
-                    self.scattered(kind, &texts[batch[at]].ids, &weights[range], kept)
-                };
-                kept.iter().enumerate().map(one).collect()
-            }
+        let width = self.backbone.width();
+        if let Head::Token(head) = &self.head {
+            let weights = head.weigh(&hidden, width).into_iter();
+            let weights: Vec<f32> = weights.map(|x| settings.weighting.of(x)).collect();
+            let of = |range: &Range<usize>| Some(TextWeights::Tokens(weights[range.clone()].to_vec()));
+            return rows.ranges.iter().map(of).collect();
+        }
+        let quality = self.quality.as_ref().map(|head| head.weigh(&hidden, width));
+        let kept: Vec<Vec<usize>> = texts.iter().map(|text| pooled_positions(settings, text)).collect();
+        let (hidden, ranges) = self.kept_rows(hidden, &rows, &kept);
+        let importance = self.importance.as_ref().map(|head| head.weigh(&hidden, width));
+        let rule = PoolRule {
+            pooling: settings.pooling,
+            weighting: settings.weighting,
+            factors: importance.map(|importance| importance.into_iter().map(|x| IMPORTANCE.of(x)).collect()),
         };
-        let finished = batch.iter().zip(vectors).map(|(&text, tokens)| {
-            Ok(SparseEncoding {
-                tokens: tokens.ok_or(Error::NotFinite { text })?,
-                num_tokens: texts[text].ids.len(),
-                truncated: texts[text].truncated,
-            })
+        let pooled = match &self.head {
+            Head::Mlm(head) => head.pool(workers, &hidden, &ranges, &rule),
+            Head::Embeddings(head) => head.pool(workers, &hidden, &ranges, &rule),
+            Head::Token(_) => unreachable!("returned above"),
+        };
+        let finished = pooled.into_iter().enumerate().map(|(at, weights)| {
+            let mut weights = weights?;
+            if settings.special_tokens == SpecialTokens::ZeroLogits {
+                add_zero_logits(settings, texts[at], self.vocabulary, &mut weights);
+            }
+            // sigmoid of what the head makes of the first token
+            let first = rows.ranges[at].start;
+            if let Some(x) = quality.as_ref().and_then(|quality| quality.get(first)) {
+                let factor = 1.0 / (1.0 + (-x).exp());
+                weights.iter_mut().for_each(|(_, weight)| *weight *= factor);
+            }
+            Some(TextWeights::Vocabulary(weights))
         });
         finished.collect()
-    }
-
-    /// For each text the positions that are pooled.
-    fn kept_positions(&self, batch: &[usize], texts: &[Tokens]) -> Vec<Vec<usize>> {
-        let exclude = self.policy.special_tokens == SpecialTokens::ExcludePositions;
-        let first = usize::from(matches!(self.head, Head::Token(_)));
-        let of = |&text: &usize| {
-            let Tokens { ids, added, .. } = &texts[text];
-            let special = |at: usize| added[at] || self.tokenizer.special.contains(&ids[at]);
-            (first..ids.len()).filter(|&at| !(exclude && special(at))).collect()
-        };
-        batch.iter().map(of).collect()
     }
 
     /// The pooled rows of `hidden` with their ranges; all of them when nothing is left out.
@@ -193,63 +214,46 @@ impl TransformerModel {
         }
         (chosen, ranges)
     }
+}
 
-    /// The token weights of one text on its own tokens: the largest of a document's repetitions, the sum of a query's.
-    fn scattered(&self, kind: InputKind, ids: &[u32], weights: &[f32], kept: &[usize]) -> Option<Vec<(String, f32)>> {
-        let mut of_id: HashMap<u32, f32> = HashMap::new();
-        for &at in kept {
-            let best = of_id.entry(ids[at]).or_default();
-            *best = match kind {
-                _ if !weights[at].is_finite() => return None,
-                InputKind::Document => best.max(weights[at]),
-                InputKind::Query => *best + weights[at],
-            };
-        }
-        self.columns.named(of_id.into_iter().collect())
+/// The positions of one text that are pooled over the vocabulary.
+fn pooled_positions(settings: &SideSettings, text: &Tokens) -> Vec<usize> {
+    let without = matches!(
+        settings.special_tokens,
+        SpecialTokens::ExcludePositions | SpecialTokens::ZeroLogits
+    );
+    match settings.pooling {
+        Pooling::Cls => (0..text.ids.len().min(1)).collect(),
+        Pooling::Max | Pooling::Sum => (0..text.ids.len()).filter(|&at| !(without && text.added[at])).collect(),
     }
 }
 
-impl Columns {
-    /// Entries without a token (tables are padded to round sizes) and second entries of one token are named by their
-    /// number, so that names stay distinct.
-    fn new(vocabulary: usize, tokenizer: &TextTokenizer, special_tokens: SpecialTokens) -> Self {
-        let zeroed = |id: &u32| special_tokens != SpecialTokens::Keep && tokenizer.special.contains(id);
-        let mut seen = HashSet::new();
-        let all: Vec<String> = (0u32..)
-            .take(vocabulary)
-            .map(|id| {
-                let token = tokenizer.token(id).filter(|token| seen.insert(token.clone()));
-                token.unwrap_or_else(|| format!("[id {id}]"))
-            })
-            .collect();
-        let mut order: Vec<u32> = (0u32..).take(vocabulary).collect();
-        order.sort_unstable_by_key(|&id| &all[id as usize]);
-        let mut ranks = vec![0; vocabulary];
-        (0u32..).zip(order).for_each(|(rank, id)| ranks[id as usize] = rank);
-        let names = (0u32..).zip(all).map(|(id, name)| (!zeroed(&id)).then_some(name));
-        Self {
-            names: names.collect(),
-            ranks,
-        }
+/// What positions with a logit of 0 in every column add to the others.
+fn add_zero_logits(settings: &SideSettings, text: &Tokens, vocabulary: usize, weights: &mut Weights) {
+    let zero = settings.weighting.of(0.0);
+    let count = text.added.iter().filter(|&&added| added).count();
+    if count == 0 || settings.pooling == Pooling::Cls || zero <= 0.0 {
+        return;
     }
-
-    /// The weights above zero with their tokens, ascending; `None` when one is not finite.
-    fn named(&self, mut weights: Weights) -> Option<Vec<(String, f32)>> {
-        if weights.iter().any(|(_, weight)| !weight.is_finite()) {
-            return None;
-        }
-        weights.sort_unstable_by_key(|&(id, _)| self.ranks[id as usize]);
-        let above_zero = weights.into_iter().filter(|&(_, weight)| weight > 0.0);
-        Some(
-            above_zero
-                .filter_map(|(id, weight)| Some((self.names[id as usize].clone()?, weight)))
-                .collect(),
-        )
+    let mut above = weights.drain(..).peekable();
+    let mut all = Weights::with_capacity(vocabulary);
+    for id in (0u32..).take(vocabulary) {
+        let weight = above
+            .next_if(|&(other, _)| other == id)
+            .map_or(0.0, |(_, weight)| weight);
+        #[expect(clippy::cast_precision_loss, reason = "a handful of tokens")]
+        let with_zeros = match settings.pooling {
+            Pooling::Sum => weight + zero * count as f32,
+            Pooling::Max | Pooling::Cls => weight.max(zero),
+        };
+        all.push((id, with_zeros));
     }
+    drop(above);
+    *weights = all;
 }
 
 /// How many of `order` make the next batch: at least one, and no more tokens than the budget.
-fn batch_len(order: &[usize], texts: &[Tokens]) -> usize {
+fn batch_len(order: &[usize], texts: &[&Tokens]) -> usize {
     let mut tokens = 0;
     let fits = order.iter().take_while(|&&text| {
         tokens += texts[text].ids.len();
@@ -266,10 +270,10 @@ mod tests {
     fn batches_keep_the_budget() {
         let text = |len: usize| Tokens {
             ids: vec![0; len],
-            added: vec![false; len],
-            truncated: false,
+            ..Tokens::default()
         };
         let texts: Vec<Tokens> = [300, 150, 100, 6, 1, 1].into_iter().map(text).collect();
+        let texts: Vec<&Tokens> = texts.iter().collect();
         assert_eq!(batch_len(&[0, 1, 2, 3, 4, 5], &texts), 1, "one text always fits");
         assert_eq!(batch_len(&[1, 2, 3, 4, 5], &texts), 3, "150 + 100 + 6 tokens");
         assert_eq!(batch_len(&[4, 5], &texts), 2);

@@ -35,6 +35,7 @@ fn cases(name: &str) -> Vec<Case> {
                 .map(|(token, value)| (token.clone(), number(value)))
                 .collect(),
             num_tokens: usize::try_from(case["num_tokens"].as_u64().expect("a count")).expect("small"),
+            num_windows: 1,
             truncated: case["truncated"].as_bool().expect("a flag"),
         },
     };
@@ -59,7 +60,7 @@ fn encode(encoder: &dyn Encoder, kind: InputKind, texts: &[&str]) -> Vec<SparseE
 }
 
 /// Checks every case alone and all cases of a kind in one batch.
-fn check(name: &str) {
+pub(crate) fn check(name: &str) {
     let encoder = open(fixture(name).to_str().expect("a plain path")).expect("a whole checkpoint");
     let cases = cases(name);
     for kind in [InputKind::Document, InputKind::Query] {

@@ -34,6 +34,7 @@ impl Encoder for Expander {
             tokens.dedup_by(|a, b| a.0 == b.0);
             Ok(SparseEncoding {
                 num_tokens: tokens.len(),
+                num_windows: 1,
                 truncated: text.split_whitespace().count() > 4,
                 tokens,
             })
