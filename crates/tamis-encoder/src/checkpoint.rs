@@ -17,7 +17,9 @@ mod wordpiece;
 
 pub use policy::{CheckpointOptions, SpecialTokens};
 
-use crate::{Encoder, Error, InputKind, QueryWeighting, SparseEncoding};
+use crate::transformer::Placement;
+use crate::{Compute, Encoder, Error, InputKind, QueryWeighting, SparseEncoding};
+use candle_core::Device;
 use layout::Side;
 use model::TransformerModel;
 use policy::Policy;
@@ -64,6 +66,25 @@ impl Checkpoint {
     /// When a file is missing, damaged, or of a kind that is not supported; the error names file, tensor or field,
     /// what was expected and what was found.
     pub fn open(dir: &Path, options: &CheckpointOptions) -> Result<Self, Error> {
+        Self::open_with(dir, options, Compute::default())
+    }
+
+    /// As [`Checkpoint::open`], computing where and how exactly `compute` says.
+    ///
+    /// # Errors
+    /// As [`Checkpoint::open`], and when the device cannot be used or does not have the precision.
+    pub fn open_with(dir: &Path, options: &CheckpointOptions, compute: Compute) -> Result<Self, Error> {
+        Self::open_at(dir, options, &Placement::of(compute)?)
+    }
+
+    /// As [`Checkpoint::open`], computing on the CPU by the tensor operations that serve GPUs: far slower, and the
+    /// second opinion on every model for tests.
+    #[doc(hidden)]
+    pub fn open_by_tensors(dir: &Path, options: &CheckpointOptions) -> Result<Self, Error> {
+        Self::open_at(dir, options, &Placement::Tensors(Device::Cpu))
+    }
+
+    fn open_at(dir: &Path, options: &CheckpointOptions, placement: &Placement) -> Result<Self, Error> {
         let path = dir.canonicalize().map_err(|source| Error::Read {
             path: dir.to_owned(),
             source,
@@ -76,7 +97,7 @@ impl Checkpoint {
         let mut hasher = blake3::Hasher::new();
         hash(&mut hasher, REVISION.as_bytes());
         let special_tokens = in_force.special_tokens.unwrap_or(sides.special_tokens);
-        let mut open_model = |side: &Side| Model::open(side, &in_force, special_tokens, &mut hasher);
+        let mut open_model = |side: &Side| Model::open(side, &in_force, special_tokens, placement, &mut hasher);
         let model = open_model(&sides.document)?;
         let query_model = if sides.query == sides.document {
             model.clone()
@@ -152,6 +173,7 @@ impl Model {
         side: &Side,
         options: &CheckpointOptions,
         special_tokens: SpecialTokens,
+        placement: &Placement,
         hasher: &mut blake3::Hasher,
     ) -> Result<Self, Error> {
         let model = match side {
@@ -161,7 +183,7 @@ impl Model {
                     activation: options.activation.unwrap_or(files.activation),
                     special_tokens,
                 };
-                let (model, read) = TransformerModel::read(files, policy, options.max_length)?;
+                let (model, read) = TransformerModel::read(files, policy, options.max_length, placement)?;
                 hash(hasher, &read.config);
                 hash(hasher, &read.weights);
                 Self::Transformer(Arc::new(model))

@@ -13,6 +13,7 @@
 //! ```
 
 mod checkpoint;
+mod compute;
 mod encoder;
 mod error;
 pub mod lexical;
@@ -20,7 +21,8 @@ mod open;
 mod transformer;
 
 pub use checkpoint::{Checkpoint, CheckpointOptions, SpecialTokens};
+pub use compute::{Compute, DeviceChoice, Precision};
 pub use encoder::{Encoder, InputKind, QueryWeighting, SparseEncoding, joined};
 pub use error::Error;
-pub use open::{open, open_stored};
+pub use open::{open, open_stored, open_stored_with, open_with};
 pub use transformer::{Pooling, SpladeActivation};

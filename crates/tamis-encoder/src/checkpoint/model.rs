@@ -6,19 +6,15 @@ use super::load::{HeadParameters, load};
 use super::policy::{Policy, SpecialTokens};
 use super::tokenizer::{TextTokenizer, TokenizerUse, Tokens};
 use super::weights::WeightsFile;
-use crate::transformer::{Backbone, MlmHead, Rows, TokenHead};
+use crate::transformer::{BatchBudget, PlacedBackbone, PlacedMlmHead, Placement, Rows, TokenHead};
 use crate::{Error, InputKind, SparseEncoding};
-use candle_core::Tensor;
+use candle_core::{Device, Tensor};
 use rayon::prelude::*;
 use std::collections::{HashMap, HashSet};
 
-/// Tokens of one batch: enough for matrix products at full speed, little enough that a batch stays within some tens
-/// of megabytes.
-const TOKENS_PER_BATCH: usize = 2048;
-
 /// One transformer, ready to encode.
 pub(super) struct TransformerModel {
-    backbone: Backbone,
+    backbone: PlacedBackbone,
     head: Head,
     pub(super) tokenizer: TextTokenizer,
     pub(super) policy: Policy,
@@ -30,7 +26,7 @@ pub(super) struct TransformerModel {
 /// What turns hidden states into weights.
 enum Head {
     /// Over the whole vocabulary.
-    Mlm(MlmHead),
+    Mlm(PlacedMlmHead),
     /// Over the tokens of the text.
     Token(TokenHead),
 }
@@ -47,6 +43,7 @@ impl TransformerModel {
         files: &TransformerFiles,
         policy: Policy,
         max_length: Option<usize>,
+        placement: &Placement,
     ) -> Result<(Self, ModelFiles), Error> {
         let config = ModelConfig::read(&files.dir)?;
         let usage = TokenizerUse {
@@ -58,9 +55,9 @@ impl TransformerModel {
         tokenizer.check_fits(config.vocabulary)?;
         let file = WeightsFile::read(&files.dir)?;
         let (parameters, head) = load(&config, &file.tensors()?)?;
-        let backbone = Backbone::new(&parameters)?;
+        let backbone = PlacedBackbone::new(&parameters, placement)?;
         let head = match head {
-            HeadParameters::Mlm(head) => Head::Mlm(MlmHead::new(&head, &parameters.words)?),
+            HeadParameters::Mlm(head) => Head::Mlm(PlacedMlmHead::new(&head, &backbone, &parameters.words)?),
             HeadParameters::Token(head) => Head::Token(head),
         };
         let columns = columns(config.vocabulary, &tokenizer, policy.special_tokens);
@@ -89,14 +86,14 @@ impl TransformerModel {
         }
     }
 
-    /// Encodes texts in batches of about [`TOKENS_PER_BATCH`] tokens, longest first.
+    /// Encodes texts in batches of as many tokens as the device takes, longest first.
     pub(super) fn encode(&self, kind: InputKind, texts: &[Tokens]) -> Result<Vec<SparseEncoding>, Error> {
         let mut order: Vec<usize> = (0..texts.len()).collect();
         order.sort_by_key(|&text| std::cmp::Reverse(texts[text].ids.len()));
         let mut encoded = vec![SparseEncoding::default(); texts.len()];
         let mut rest = order.as_slice();
         while !rest.is_empty() {
-            let (batch, after) = rest.split_at(batch_len(rest, texts));
+            let (batch, after) = rest.split_at(batch_len(rest, texts, self.backbone.batch_budget()));
             rest = after;
             for (&text, vector) in batch.iter().zip(self.encode_batch(kind, batch, texts)?) {
                 encoded[text] = vector;
@@ -128,7 +125,7 @@ impl TransformerModel {
                     })?
             }
             Head::Token(head) => {
-                let weights = head.weigh(&hidden)?;
+                let weights = head.weigh(&hidden.to_device(&Device::Cpu)?)?;
                 let one = |(at, kept): (usize, &Vec<usize>)| {
                     let range = rows.ranges[at].clone();
                     self.scattered(kind, &texts[batch[at]].ids, &weights[range], kept)
@@ -221,14 +218,24 @@ impl TransformerModel {
     }
 }
 
-/// How many of `order` make the next batch: at least one, and no more tokens than the budget.
-fn batch_len(order: &[usize], texts: &[Tokens]) -> usize {
-    let mut tokens = 0;
-    let fits = order.iter().take_while(|&&text| {
-        tokens += texts[text].ids.len();
-        tokens <= TOKENS_PER_BATCH
-    });
-    fits.count().max(1)
+/// How many of `order`, longest first, make the next batch: at least one, and no more tokens than the budget.
+fn batch_len(order: &[usize], texts: &[Tokens], budget: BatchBudget) -> usize {
+    let lengths = order.iter().map(|&text| texts[text].ids.len());
+    let fitting = match budget {
+        BatchBudget::Padded(cells) => {
+            let longest = lengths.max().unwrap_or(0).max(1);
+            order.len().min(cells / longest)
+        }
+        BatchBudget::Ragged(budget) => {
+            let mut tokens = 0;
+            let fits = lengths.take_while(|length| {
+                tokens += length;
+                tokens <= budget
+            });
+            fits.count()
+        }
+    };
+    fitting.max(1)
 }
 
 /// Token and id of every vocabulary entry that may get a weight, ascending by the token's bytes.
@@ -259,8 +266,14 @@ mod tests {
             truncated: false,
         };
         let texts: Vec<Tokens> = [3000, 1500, 500, 48, 1, 1].into_iter().map(text).collect();
-        assert_eq!(batch_len(&[0, 1, 2, 3, 4, 5], &texts), 1, "one text always fits");
-        assert_eq!(batch_len(&[1, 2, 3, 4, 5], &texts), 3, "1500 + 500 + 48 tokens");
-        assert_eq!(batch_len(&[4, 5], &texts), 2);
+        let ragged = |order: &[usize]| batch_len(order, &texts, BatchBudget::Ragged(2048));
+        assert_eq!(ragged(&[0, 1, 2, 3, 4, 5]), 1, "one text always fits");
+        assert_eq!(ragged(&[1, 2, 3, 4, 5]), 3, "1500 + 500 + 48 tokens");
+        assert_eq!(ragged(&[4, 5]), 2);
+        let padded = |order: &[usize]| batch_len(order, &texts, BatchBudget::Padded(2048));
+        assert_eq!(padded(&[0, 1, 2, 3, 4, 5]), 1, "one text always fits");
+        assert_eq!(padded(&[1, 2, 3, 4, 5]), 1, "twice 1500 tokens are too many");
+        assert_eq!(padded(&[2, 3, 4, 5]), 4, "4 times 500 tokens");
+        assert_eq!(padded(&[4, 5]), 2);
     }
 }
