@@ -366,10 +366,12 @@ def main():
     unicoil("unicoil", "", 10)
     unicoil("unicoil-prefixed", "coil_encoder.", 14)
     make_roberta_fixtures.main()
+    make_modern_fixtures.main()
 
 
 if __name__ == "__main__":
-    import make_roberta_fixtures  # Which imports this file.
+    import make_modern_fixtures  # Which imports this file, as does the next.
+    import make_roberta_fixtures
 
     torch.manual_seed(0)
     main()

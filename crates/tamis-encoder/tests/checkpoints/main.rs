@@ -4,6 +4,7 @@
 
 mod damage;
 mod malformed;
+mod modern;
 mod options;
 mod reference;
 mod roberta;

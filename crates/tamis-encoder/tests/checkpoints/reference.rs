@@ -173,6 +173,36 @@ fn sentence_transformers_camembert_with_its_own_decoder() {
 }
 
 #[test]
+fn modernbert_under_the_configuration_of_older_libraries() {
+    check("modernbert");
+}
+
+#[test]
+fn modernbert_with_its_own_decoder_and_all_biases() {
+    check("modernbert-untied");
+}
+
+#[test]
+fn sentence_transformers_modernbert() {
+    check("st-modernbert");
+}
+
+#[test]
+fn gte_with_scaled_rotary_positions() {
+    check("gte-new");
+}
+
+#[test]
+fn gte_with_single_maps_and_its_own_decoder() {
+    check("gte-new-unpacked");
+}
+
+#[test]
+fn gte_as_transformers_writes_it() {
+    check("gte");
+}
+
+#[test]
 fn many_texts_fill_several_batches() {
     let encoder = open(fixture("bert-plain").to_str().expect("a plain path")).expect("a whole checkpoint");
     let cases = cases("bert-plain");
