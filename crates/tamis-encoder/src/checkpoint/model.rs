@@ -9,20 +9,15 @@ use super::tokenizer::Tokens;
 use super::weights::WeightsFile;
 use crate::Error;
 use crate::transformer::{
-    Backbone, EmbeddingHead, MlmHead, Norm, PoolRule, Pooling, Rows, SpladeActivation, TokenHead, Weighting, Weights,
-    Workers,
+    BatchBudget, EmbeddingHead, Norm, PlacedBackbone, PlacedMlmHead, Placement, PoolRule, Pooling, Rows,
+    SpladeActivation, TokenHead, Weighting, Weights, Workers,
 };
 use rayon::prelude::*;
 use std::ops::Range;
-use tamis_kernels::Precision;
-
-/// Tokens of one batch, which one thread computes: enough for weights to be read from far away once for many rows,
-/// little enough that its hidden states stay in the cache.
-const TOKENS_PER_BATCH: usize = 256;
 
 /// One transformer, ready to encode.
 pub(super) struct TransformerModel {
-    backbone: Backbone,
+    backbone: PlacedBackbone,
     head: Head,
     /// EPIC's importance of each token of a document.
     importance: Option<TokenHead>,
@@ -37,7 +32,7 @@ pub(super) struct TransformerModel {
 /// What turns hidden states into weights.
 enum Head {
     /// Over the whole vocabulary.
-    Mlm(MlmHead),
+    Mlm(PlacedMlmHead),
     Embeddings(EmbeddingHead),
     /// Over the tokens of the text.
     Token(TokenHead),
@@ -70,6 +65,7 @@ impl TransformerModel {
         files: &TransformerFiles,
         wanted: Option<HeadKind>,
         who: &str,
+        placement: &Placement,
     ) -> Result<(Self, ModelFiles), Error> {
         let config = files.model_config()?;
         let file = WeightsFile::read(&files.dir)?;
@@ -79,9 +75,7 @@ impl TransformerModel {
         }
         let kind = wanted.or_else(|| heads::detected(&weights)).unwrap_or(HeadKind::Mlm);
         let parameters = load::backbone(&config, &weights)?;
-        let precision = Precision::F32;
-        let backbone = Backbone::new(&parameters, precision)?;
-        let words = (&parameters.words, backbone.words());
+        let backbone = PlacedBackbone::new(&parameters, placement)?;
         let head = match kind {
             HeadKind::Token => Head::Token(heads::token_head(&weights, &file.path, config.width)?),
             HeadKind::Embeddings => {
@@ -89,10 +83,15 @@ impl TransformerModel {
                     Some(bias) => bias.to_vec1::<f32>()?[0],
                     None => 0.0,
                 };
-                Head::Embeddings(EmbeddingHead::new(words, bias, precision)?)
+                Head::Embeddings(EmbeddingHead::new(
+                    backbone.words(&parameters.words),
+                    bias,
+                    placement.precision(),
+                )?)
             }
             HeadKind::Mlm | HeadKind::Binary | HeadKind::Table | HeadKind::Static => {
-                Head::Mlm(MlmHead::new(&load::mlm_head(&config, &weights)?, words, precision)?)
+                let head = load::mlm_head(&config, &weights)?;
+                Head::Mlm(PlacedMlmHead::new(&head, &backbone, &parameters.words, placement)?)
             }
         };
         let model = Self {
@@ -111,8 +110,8 @@ impl TransformerModel {
         Ok((model, read))
     }
 
-    /// Weighs texts in batches of about [`TOKENS_PER_BATCH`] tokens, longest first: a batch a thread, or where there
-    /// are fewer batches than threads all threads on each. `finish` makes of each text's weights what is kept of them,
+    /// Weighs texts in batches, longest first: on the CPU a batch a thread, or where there are fewer batches than threads
+    /// all threads on each; on a device one after the other. `finish` makes of each text's weights what is kept of them,
     /// or refuses them as not finite.
     pub(super) fn encode<T: Clone + Default + Send>(
         &self,
@@ -125,7 +124,7 @@ impl TransformerModel {
         let mut batches = Vec::new();
         let mut rest = order.as_slice();
         while !rest.is_empty() {
-            let (batch, after) = rest.split_at(batch_len(rest, texts));
+            let (batch, after) = rest.split_at(batch_len(rest, texts, self.backbone.batch_budget()));
             batches.push(batch);
             rest = after;
         }
@@ -133,9 +132,9 @@ impl TransformerModel {
             kernels: tamis_kernels::active(),
             shared: batches.len() < rayon::current_num_threads(),
         };
-        let done = batches.par_iter().map(|batch| {
+        let one = |batch: &&[usize]| {
             let of_batch: Vec<&Tokens> = batch.iter().map(|&text| texts[text]).collect();
-            let weights = self.weigh(workers, settings, &of_batch);
+            let weights = self.weigh(workers, settings, &of_batch)?;
             let finished = of_batch
                 .iter()
                 .zip(weights)
@@ -145,8 +144,11 @@ impl TransformerModel {
                     finished.ok_or(Error::NotFinite { text })
                 });
             finished.collect::<Result<Vec<T>, Error>>()
-        });
-        let done = done.collect::<Result<Vec<_>, Error>>()?;
+        };
+        let done: Vec<Vec<T>> = match &self.backbone {
+            PlacedBackbone::Packed(_) => batches.par_iter().map(one).collect::<Result<_, Error>>()?,
+            PlacedBackbone::Device(_) => batches.iter().map(one).collect::<Result<_, Error>>()?,
+        };
         let mut encoded = vec![T::default(); texts.len()];
         for (&text, finished) in order.iter().zip(done.into_iter().flatten()) {
             encoded[text] = finished;
@@ -155,16 +157,21 @@ impl TransformerModel {
     }
 
     /// The weights of each text; `None` for one whose hidden states are not finite.
-    fn weigh(&self, workers: Workers, settings: &SideSettings, texts: &[&Tokens]) -> Vec<Option<TextWeights>> {
+    fn weigh(
+        &self,
+        workers: Workers,
+        settings: &SideSettings,
+        texts: &[&Tokens],
+    ) -> Result<Vec<Option<TextWeights>>, Error> {
         let mut rows = Rows::default();
         texts.iter().for_each(|text| rows.push(&text.ids));
-        let hidden = self.backbone.forward(workers, &rows);
+        let hidden = self.backbone.forward(workers, &rows)?;
         let width = self.backbone.width();
         if let Head::Token(head) = &self.head {
             let weights = head.weigh(&hidden, width).into_iter();
             let weights: Vec<f32> = weights.map(|x| settings.weighting.of(x)).collect();
             let of = |range: &Range<usize>| Some(TextWeights::Tokens(weights[range.clone()].to_vec()));
-            return rows.ranges.iter().map(of).collect();
+            return Ok(rows.ranges.iter().map(of).collect());
         }
         let quality = self.quality.as_ref().map(|head| head.weigh(&hidden, width));
         let kept: Vec<Vec<usize>> = texts.iter().map(|text| pooled_positions(settings, text)).collect();
@@ -176,7 +183,7 @@ impl TransformerModel {
             factors: importance.map(|importance| importance.into_iter().map(|x| IMPORTANCE.of(x)).collect()),
         };
         let pooled = match &self.head {
-            Head::Mlm(head) => head.pool(workers, &hidden, &ranges, &rule),
+            Head::Mlm(head) => head.pool(workers, &hidden, &ranges, &rule)?,
             Head::Embeddings(head) => head.pool(workers, &hidden, &ranges, &rule),
             Head::Token(_) => unreachable!("returned above"),
         };
@@ -193,7 +200,7 @@ impl TransformerModel {
             }
             Some(TextWeights::Vocabulary(weights))
         });
-        finished.collect()
+        Ok(finished.collect())
     }
 
     /// The pooled rows of `hidden` with their ranges; all of them when nothing is left out.
@@ -252,12 +259,16 @@ fn add_zero_logits(settings: &SideSettings, text: &Tokens, vocabulary: usize, we
     *weights = all;
 }
 
-/// How many of `order` make the next batch: at least one, and no more tokens than the budget.
-fn batch_len(order: &[usize], texts: &[&Tokens]) -> usize {
+/// How many of `order`, the longest first, make the next batch: at least one, and no more than the budget allows.
+fn batch_len(order: &[usize], texts: &[&Tokens], budget: BatchBudget) -> usize {
+    let longest = texts[order[0]].ids.len();
     let mut tokens = 0;
-    let fits = order.iter().take_while(|&&text| {
+    let fits = order.iter().enumerate().take_while(|&(at, &text)| {
         tokens += texts[text].ids.len();
-        tokens <= TOKENS_PER_BATCH
+        match budget {
+            BatchBudget::Ragged(budget) => tokens <= budget,
+            BatchBudget::Padded(budget) => (at + 1) * longest <= budget,
+        }
     });
     fits.count().max(1)
 }
@@ -274,8 +285,14 @@ mod tests {
         };
         let texts: Vec<Tokens> = [300, 150, 100, 6, 1, 1].into_iter().map(text).collect();
         let texts: Vec<&Tokens> = texts.iter().collect();
-        assert_eq!(batch_len(&[0, 1, 2, 3, 4, 5], &texts), 1, "one text always fits");
-        assert_eq!(batch_len(&[1, 2, 3, 4, 5], &texts), 3, "150 + 100 + 6 tokens");
-        assert_eq!(batch_len(&[4, 5], &texts), 2);
+        let ragged = |order: &[usize]| batch_len(order, &texts, BatchBudget::Ragged(256));
+        assert_eq!(ragged(&[0, 1, 2, 3, 4, 5]), 1, "one text always fits");
+        assert_eq!(ragged(&[1, 2, 3, 4, 5]), 3, "150 + 100 + 6 tokens");
+        assert_eq!(ragged(&[4, 5]), 2);
+        let padded = |order: &[usize]| batch_len(order, &texts, BatchBudget::Padded(310));
+        assert_eq!(
+            (padded(&[0, 1, 2]), padded(&[1, 2, 3, 4]), padded(&[3, 4, 5])),
+            (1, 2, 3)
+        );
     }
 }

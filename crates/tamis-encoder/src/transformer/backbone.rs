@@ -7,7 +7,7 @@
 
 use super::layer::Layer;
 use super::linear::{LayerNorm, values};
-use super::parameters::Parameters;
+use super::parameters::{Parameters, places};
 use super::rows::{Rows, Workers};
 use candle_core::Result;
 use std::sync::Arc;
@@ -108,7 +108,7 @@ impl Backbone {
         let positions: Vec<usize> = match &self.positions {
             Some(positions) => {
                 let texts = rows.ranges.iter().map(|range| &rows.ids[range.clone()]);
-                texts.flat_map(|ids| position_rows(ids, positions.padding)).collect()
+                texts.flat_map(|ids| places(ids, positions.padding)).collect()
             }
             None => Vec::new(),
         };
@@ -124,30 +124,5 @@ impl Backbone {
             self.norm.apply(kernels, row);
         });
         x
-    }
-}
-
-/// The rows of the position table that the tokens of one text take.
-fn position_rows(ids: &[u32], padding: Option<u32>) -> impl Iterator<Item = usize> {
-    let mut next = padding.map_or(0, |padding| padding as usize + 1);
-    ids.iter().map(move |&id| match padding {
-        Some(padding) if id == padding => padding as usize,
-        _ => {
-            next += 1;
-            next - 1
-        }
-    })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn positions_are_counted_from_behind_the_padding_token() {
-        let of = |padding| position_rows(&[0, 7, 1, 1, 9, 2], padding).collect::<Vec<_>>();
-        assert_eq!(of(None), [0, 1, 2, 3, 4, 5]);
-        assert_eq!(of(Some(1)), [2, 3, 1, 1, 4, 5]);
-        assert_eq!(of(Some(9)), [10, 11, 12, 13, 9, 14]);
     }
 }

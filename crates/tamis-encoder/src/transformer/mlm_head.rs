@@ -22,8 +22,8 @@ pub(crate) struct MlmHead {
     decoder: Decoder,
 }
 
-/// Word embeddings as loaded and as packed by the backbone.
-pub(crate) type Words<'a> = (&'a Tensor, &'a Arc<PackedMatrix>);
+/// Word embeddings as loaded and, where the backbone packed them, as packed.
+pub(crate) type Words<'a> = (&'a Tensor, Option<&'a Arc<PackedMatrix>>);
 
 /// `matrix`, or the word embeddings where there is none, in `precision`; shared where they are packed so already.
 pub(super) fn packed_or_shared(
@@ -31,8 +31,8 @@ pub(super) fn packed_or_shared(
     words: Words<'_>,
     precision: Precision,
 ) -> Result<Arc<PackedMatrix>> {
-    if matrix.is_none() && words.1.precision() == precision {
-        return Ok(Arc::clone(words.1));
+    if let (None, Some(words)) = (matrix, words.1.filter(|words| words.precision() == precision)) {
+        return Ok(Arc::clone(words));
     }
     let matrix = matrix.unwrap_or(words.0);
     Ok(Arc::new(PackedMatrix::pack(

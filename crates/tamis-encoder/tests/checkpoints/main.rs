@@ -5,6 +5,7 @@
 mod damage;
 mod families;
 mod malformed;
+mod modern;
 mod options;
 mod reference;
 mod roberta;
