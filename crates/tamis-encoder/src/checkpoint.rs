@@ -4,8 +4,11 @@
 //! nothing else is needed to encode. `layout` knows the directory layouts, `load` and `heads` the tensor names,
 //! `presets.json` the published families, [`CheckpointOptions`] what is left to decide.
 
+mod batches;
 mod columns;
 mod config;
+mod dense;
+mod dense_layout;
 mod heads;
 mod json;
 mod layout;
@@ -26,6 +29,8 @@ mod weights;
 mod wordpiece;
 mod words;
 
+pub use dense::{DenseEncoder, DenseEncoding};
+pub use dense_layout::DensePooling;
 pub use policy::{
     CheckpointOptions, Cleaning, Expansion, HeadKind, LongText, Scatter, SideOptions, SpecialTokens, StopWords,
     TermUnit,

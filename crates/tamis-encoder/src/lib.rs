@@ -21,7 +21,7 @@ mod open;
 mod transformer;
 
 pub use checkpoint::{
-    Checkpoint, CheckpointOptions, Cleaning, Expansion, HeadKind, LongText, QuantisationHint, Rounding, Scatter,
+    Checkpoint, CheckpointOptions, Cleaning, DenseEncoder, DenseEncoding, DensePooling, Expansion, HeadKind, LongText, QuantisationHint, Rounding, Scatter,
     Setting, SettingSource, SideOptions, SpecialTokens, StopWords, TermUnit, preset_names,
 };
 pub use compute::{Compute, DeviceChoice, Precision};

@@ -1,5 +1,6 @@
 //! A transformer with its head: token ids in, weights over the vocabulary or over the tokens out.
 
+use super::batches::{Batch, in_batches};
 use super::heads;
 use super::layout::TransformerFiles;
 use super::load;
@@ -9,10 +10,9 @@ use super::tokenizer::Tokens;
 use super::weights::WeightsFile;
 use crate::Error;
 use crate::transformer::{
-    BatchBudget, EmbeddingHead, Norm, PlacedBackbone, PlacedMlmHead, Placement, PoolRule, Pooling, Rows,
-    SpladeActivation, TokenHead, Weighting, Weights, Workers,
+    EmbeddingHead, Norm, PlacedBackbone, PlacedMlmHead, Placement, PoolRule, Pooling, Rows, SpladeActivation, TokenHead,
+    Weighting, Weights,
 };
-use rayon::prelude::*;
 use std::ops::Range;
 
 /// One transformer, ready to encode.
@@ -110,62 +110,34 @@ impl TransformerModel {
         Ok((model, read))
     }
 
-    /// Weighs texts in batches, longest first: on the CPU a batch a thread, or where there are fewer batches than threads
-    /// all threads on each; on a device one after the other. `finish` makes of each text's weights what is kept of them,
-    /// or refuses them as not finite.
-    pub(super) fn encode<T: Clone + Default + Send>(
+    /// Weighs texts in batches; `finish` makes of each text's weights what is kept of them, or refuses them as not
+    /// finite.
+    pub(super) fn encode<T: Send>(
         &self,
         settings: &SideSettings,
         texts: &[&Tokens],
         finish: impl Fn(&Tokens, TextWeights) -> Option<T> + Sync,
     ) -> Result<Vec<T>, Error> {
-        let mut order: Vec<usize> = (0..texts.len()).collect();
-        order.sort_by_key(|&text| std::cmp::Reverse(texts[text].ids.len()));
-        let mut batches = Vec::new();
-        let mut rest = order.as_slice();
-        while !rest.is_empty() {
-            let (batch, after) = rest.split_at(batch_len(rest, texts, self.backbone.batch_budget()));
-            batches.push(batch);
-            rest = after;
-        }
-        let workers = Workers {
-            kernels: tamis_kernels::active(),
-            shared: batches.len() < rayon::current_num_threads(),
-        };
-        let one = |batch: &&[usize]| {
-            let of_batch: Vec<&Tokens> = batch.iter().map(|&text| texts[text]).collect();
-            let weights = self.weigh(workers, settings, &of_batch)?;
-            let finished = of_batch
-                .iter()
-                .zip(weights)
-                .zip(*batch)
-                .map(|((tokens, weights), &text)| {
-                    let finished = weights.and_then(|weights| finish(tokens, weights));
-                    finished.ok_or(Error::NotFinite { text })
-                });
-            finished.collect::<Result<Vec<T>, Error>>()
-        };
-        let done: Vec<Vec<T>> = match &self.backbone {
-            PlacedBackbone::Packed(_) => batches.par_iter().map(one).collect::<Result<_, Error>>()?,
-            PlacedBackbone::Device(_) => batches.iter().map(one).collect::<Result<_, Error>>()?,
-        };
-        let mut encoded = vec![T::default(); texts.len()];
-        for (&text, finished) in order.iter().zip(done.into_iter().flatten()) {
-            encoded[text] = finished;
-        }
-        Ok(encoded)
+        in_batches(&self.backbone, texts, |batch| {
+            let (order, texts) = (batch.order, batch.texts.clone());
+            let weights = self.weigh(settings, batch)?;
+            let finished = order.iter().zip(texts).zip(weights).map(|((&text, tokens), weights)| {
+                let finished = weights.and_then(|weights| finish(tokens, weights));
+                finished.ok_or(Error::NotFinite { text })
+            });
+            finished.collect()
+        })
     }
 
     /// The weights of each text; `None` for one whose hidden states are not finite.
-    fn weigh(
-        &self,
-        workers: Workers,
-        settings: &SideSettings,
-        texts: &[&Tokens],
-    ) -> Result<Vec<Option<TextWeights>>, Error> {
-        let mut rows = Rows::default();
-        texts.iter().for_each(|text| rows.push(&text.ids));
-        let hidden = self.backbone.forward(workers, &rows)?;
+    fn weigh(&self, settings: &SideSettings, batch: Batch<'_>) -> Result<Vec<Option<TextWeights>>, Error> {
+        let Batch {
+            workers,
+            texts,
+            rows,
+            hidden,
+            ..
+        } = batch;
         let width = self.backbone.width();
         if let Head::Token(head) = &self.head {
             let weights = head.weigh(&hidden, width).into_iter();
@@ -257,42 +229,4 @@ fn add_zero_logits(settings: &SideSettings, text: &Tokens, vocabulary: usize, we
     }
     drop(above);
     *weights = all;
-}
-
-/// How many of `order`, the longest first, make the next batch: at least one, and no more than the budget allows.
-fn batch_len(order: &[usize], texts: &[&Tokens], budget: BatchBudget) -> usize {
-    let longest = texts[order[0]].ids.len();
-    let mut tokens = 0;
-    let fits = order.iter().enumerate().take_while(|&(at, &text)| {
-        tokens += texts[text].ids.len();
-        match budget {
-            BatchBudget::Ragged(budget) => tokens <= budget,
-            BatchBudget::Padded(budget) => (at + 1) * longest <= budget,
-        }
-    });
-    fits.count().max(1)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn batches_keep_the_budget() {
-        let text = |len: usize| Tokens {
-            ids: vec![0; len],
-            ..Tokens::default()
-        };
-        let texts: Vec<Tokens> = [300, 150, 100, 6, 1, 1].into_iter().map(text).collect();
-        let texts: Vec<&Tokens> = texts.iter().collect();
-        let ragged = |order: &[usize]| batch_len(order, &texts, BatchBudget::Ragged(256));
-        assert_eq!(ragged(&[0, 1, 2, 3, 4, 5]), 1, "one text always fits");
-        assert_eq!(ragged(&[1, 2, 3, 4, 5]), 3, "150 + 100 + 6 tokens");
-        assert_eq!(ragged(&[4, 5]), 2);
-        let padded = |order: &[usize]| batch_len(order, &texts, BatchBudget::Padded(310));
-        assert_eq!(
-            (padded(&[0, 1, 2]), padded(&[1, 2, 3, 4]), padded(&[3, 4, 5])),
-            (1, 2, 3)
-        );
-    }
 }
