@@ -12,7 +12,7 @@ use std::sync::Arc;
 use std::time::Instant;
 use tamis_core::{SparseVector, Vocabulary};
 use tamis_encoder::lexical::{AverageLength, Lexical, LexicalOptions};
-use tamis_encoder::{Encoder, InputKind, SparseEncoding};
+use tamis_encoder::{DenseEncoder, Encoder, InputKind, SparseEncoding};
 use tamis_index::{BuildReport, Extras, IndexBuilder, IndexOptions};
 
 /// Documents encoded at a time: enough for every core, little enough to show progress.
@@ -46,14 +46,35 @@ impl EncodeReport {
     ) -> anyhow::Result<Vec<SparseEncoding>> {
         let start = Instant::now();
         let encodings = encoder.encode(kind, texts)?;
+        let num_tokens = encodings.iter().map(|encoding| encoding.num_tokens).sum();
+        let truncated = encodings.iter().filter(|encoding| encoding.truncated).count();
+        self.count(start, texts.len(), num_tokens, truncated);
+        Ok(encodings)
+    }
+
+    /// Encodes `texts` to dense vectors and counts.
+    pub fn encode_dense(
+        &mut self,
+        encoder: &DenseEncoder,
+        kind: InputKind,
+        texts: &[&str],
+    ) -> anyhow::Result<Vec<Vec<f32>>> {
+        let start = Instant::now();
+        let encodings = encoder.encode(kind, texts)?;
+        let num_tokens = encodings.iter().map(|encoding| encoding.num_tokens).sum();
+        let truncated = encodings.iter().filter(|encoding| encoding.truncated).count();
+        self.count(start, texts.len(), num_tokens, truncated);
+        Ok(encodings.into_iter().map(|encoding| encoding.values).collect())
+    }
+
+    fn count(&mut self, start: Instant, texts: usize, num_tokens: usize, truncated: usize) {
         self.seconds += start.elapsed().as_secs_f64();
-        self.documents += encodings.len() as u64;
-        self.truncated += encodings.iter().filter(|encoding| encoding.truncated).count() as u64;
-        self.tokens += encodings.iter().map(|encoding| encoding.num_tokens as u64).sum::<u64>();
+        self.documents += texts as u64;
+        self.truncated += truncated as u64;
+        self.tokens += num_tokens as u64;
         #[expect(clippy::cast_precision_loss, reason = "a rate for people")]
         let documents = self.documents as f64;
         self.documents_per_second = documents / self.seconds.max(1e-9);
-        Ok(encodings)
     }
 
     /// The ids of `batch` with their token weights. Texts are encoded, vectors pass unchanged; `encoder` may be

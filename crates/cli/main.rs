@@ -2,6 +2,7 @@
 
 mod collection;
 mod commands;
+mod dense;
 mod encoding;
 mod exit;
 mod input;

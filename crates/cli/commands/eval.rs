@@ -1,6 +1,7 @@
 //! `tamis eval`: score a model on a judged collection, or runs of any system.
 
 use crate::collection;
+use crate::dense;
 use crate::encoding::{self, BATCH, EncodeReport, Indexing};
 use crate::exit::{Exit, failure};
 use crate::input::{self, Broken};
@@ -14,7 +15,7 @@ use serde::Serialize;
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
-use tamis_encoder::InputKind;
+use tamis_encoder::{Compute, DenseEncoder, InputKind};
 use tamis_engine::{CollectionConfig, Engine, Mode, SearchRequest};
 use tamis_eval::{BeirCollection, Evaluation, Metric, Qrels, Query, QueryEvaluation, Run, ScoredDocument, Scores};
 use tamis_index::IndexOptions;
@@ -25,7 +26,7 @@ pub struct Args {
     /// A BEIR folder or its archive (.tar.zst, .tar.gz, .zip); with --qrels: TREC run files
     #[arg(required = true)]
     paths: Vec<PathBuf>,
-    /// bm25, lexical, or the folder of a checkpoint
+    /// bm25, lexical, or the folder of a checkpoint; a dense sentence encoder is scored by the cosine, without an index
     #[arg(long, default_value = "lexical")]
     model: String,
     /// Which judgements of the collection
@@ -140,6 +141,7 @@ fn evaluate_collection(args: &Args, path: &Path, metrics: &[Metric]) -> anyhow::
     let depth = args.k as usize + 1;
     let answered = match args.model.as_str() {
         "bm25" => answer_bm25(&collection, &queries, depth, scratch.path())?,
+        model if DenseEncoder::is_in(Path::new(model))? => answer_dense(model, &collection, &queries, depth)?,
         model => answer_sparse(model, &collection, &queries, depth, scratch.path())?,
     };
     let mut run = Run::new();
@@ -227,6 +229,26 @@ fn answer_sparse(
             postings: build.num_postings,
         },
         search: answers.report,
+    })
+}
+
+/// Encodes the documents with the dense encoder in `dir` and scores each of them for each query.
+fn answer_dense(dir: &str, collection: &BeirCollection, queries: &[Query], depth: usize) -> anyhow::Result<Answered> {
+    let encoder = DenseEncoder::open(Path::new(dir), None, Compute::default())?;
+    let mut encode = EncodeReport::default();
+    let vectors = dense::Vectors::encode(&encoder, collection, &mut encode)?;
+    encode.warn_truncated();
+    let start = Instant::now();
+    let (hits, timings) = vectors.answer(&encoder, queries, depth)?;
+    Ok(Answered {
+        documents: vectors.len() as u64,
+        hits,
+        encode,
+        index: IndexSize {
+            bytes: vectors.bytes(),
+            postings: 0,
+        },
+        search: timings.report("cosine", Setting::once(depth), start.elapsed().as_secs_f64()),
     })
 }
 
