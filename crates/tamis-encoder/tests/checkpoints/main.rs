@@ -4,8 +4,12 @@
 
 mod damage;
 mod families;
+mod known_answers;
+mod layouts;
+mod long_texts;
 mod malformed;
 mod options;
+mod presets;
 mod reference;
 mod roberta;
 mod weights;
