@@ -1,7 +1,7 @@
 //! `tamis eval`: score a model on a judged collection, or runs of any system.
 
 use crate::collection;
-use crate::encoding::{self, BATCH, EncodeReport, Indexing};
+use crate::encoding::{self, BATCH, EncodeReport, Indexing, Long};
 use crate::exit::{Exit, failure};
 use crate::input::{self, Broken};
 use crate::judged::{self, Threshold};
@@ -13,8 +13,9 @@ use anyhow::Context;
 use serde::Serialize;
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Instant;
-use tamis_encoder::InputKind;
+use tamis_encoder::{Encoder, InputKind};
 use tamis_engine::{CollectionConfig, Engine, Mode, SearchRequest};
 use tamis_eval::{BeirCollection, Evaluation, Metric, Qrels, Query, QueryEvaluation, Run, ScoredDocument, Scores};
 use tamis_index::IndexOptions;
@@ -28,6 +29,9 @@ pub struct Args {
     /// bm25, lexical, or the folder of a checkpoint
     #[arg(long, default_value = "lexical")]
     model: String,
+    /// Texts longer than the model reads: truncate, windows or windows:OVERLAP (tokens shared by neighbours; 32 unless told)
+    #[arg(long, value_name = "HOW")]
+    long: Option<Long>,
     /// Which judgements of the collection
     #[arg(long, default_value = "test")]
     split: String,
@@ -140,7 +144,10 @@ fn evaluate_collection(args: &Args, path: &Path, metrics: &[Metric]) -> anyhow::
     let depth = args.k as usize + 1;
     let answered = match args.model.as_str() {
         "bm25" => answer_bm25(&collection, &queries, depth, scratch.path())?,
-        model => answer_sparse(model, &collection, &queries, depth, scratch.path())?,
+        model => {
+            let encoder = open_model(model, args.long.unwrap_or_default(), &collection)?;
+            answer_sparse(encoder, &collection, &queries, depth, scratch.path())?
+        }
     };
     let mut run = Run::new();
     for (query, hits) in queries.iter().zip(answered.hits) {
@@ -178,18 +185,22 @@ fn evaluate_collection(args: &Args, path: &Path, metrics: &[Metric]) -> anyhow::
     Ok(judged::check(&args.fail_under, &evaluation, Exit::Done))
 }
 
-/// Encodes the documents with model `spec`, indexes them, searches.
+/// Opens model `spec` to encode `collection`.
+fn open_model(spec: &str, long: Long, collection: &BeirCollection) -> anyhow::Result<Arc<dyn Encoder>> {
+    match spec {
+        "lexical" => encoding::lexical_for_records(input::corpus(collection)?),
+        spec => Ok(tamis_encoder::open_with(spec, &long.options())?),
+    }
+}
+
+/// Encodes the documents, indexes them, searches.
 fn answer_sparse(
-    spec: &str,
+    encoder: Arc<dyn Encoder>,
     collection: &BeirCollection,
     queries: &[Query],
     depth: usize,
     scratch: &Path,
 ) -> anyhow::Result<Answered> {
-    let encoder = match spec {
-        "lexical" => encoding::lexical_for_records(input::corpus(collection)?)?,
-        spec => tamis_encoder::open(spec)?,
-    };
     let mut indexing = Indexing::new(IndexOptions::default(), scratch)?;
     let mut encode = EncodeReport::default();
     let progress = Progress::new("encoded", "documents", input::corpus_extent(collection)?, false);
@@ -201,7 +212,7 @@ fn answer_sparse(
         Ok(())
     })?;
     progress.finish();
-    encode.warn_truncated();
+    encode.warn_long();
     let path = scratch.join(standalone::FILE_NAME);
     let build = indexing.finish(&path, false)?;
     let index = standalone::open(&path)?;
