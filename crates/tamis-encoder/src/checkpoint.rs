@@ -4,8 +4,11 @@
 //! nothing else is needed to encode. `layout` knows the directory layouts, `load` and `heads` the tensor names,
 //! `presets.json` the published families, [`CheckpointOptions`] what is left to decide.
 
+mod batches;
 mod columns;
 mod config;
+mod dense;
+mod dense_layout;
 mod heads;
 mod json;
 mod layout;
@@ -26,6 +29,8 @@ mod weights;
 mod wordpiece;
 mod words;
 
+pub use dense::{DenseEncoder, DenseEncoding};
+pub use dense_layout::DensePooling;
 pub use policy::{
     CheckpointOptions, Cleaning, Expansion, HeadKind, LongText, Scatter, SideOptions, SpecialTokens, StopWords,
     TermUnit,
@@ -34,7 +39,9 @@ pub use preset::preset_names;
 pub use quantisation::{QuantisationHint, Rounding};
 pub use settings::{Setting, SettingSource};
 
-use crate::{Encoder, Error, InputKind, QueryWeighting, SparseEncoding};
+use crate::transformer::Placement;
+use crate::{Compute, Encoder, Error, InputKind, QueryWeighting, SparseEncoding};
+use candle_core::Device;
 use opening::Opening;
 use settings::Decisions;
 use side::SideEncoder;
@@ -63,6 +70,25 @@ impl Checkpoint {
     /// When a file is missing, damaged, or of a kind that is not supported, and when preset or options contradict the
     /// files; the error names file, tensor or field, what was expected and what was found.
     pub fn open(dir: &Path, options: &CheckpointOptions) -> Result<Self, Error> {
+        Self::open_with(dir, options, Compute::default())
+    }
+
+    /// As [`Checkpoint::open`], computing where and how exactly `compute` says.
+    ///
+    /// # Errors
+    /// As [`Checkpoint::open`], and when the device cannot be used or does not have the precision.
+    pub fn open_with(dir: &Path, options: &CheckpointOptions, compute: Compute) -> Result<Self, Error> {
+        Self::open_at(dir, options, &Placement::of(compute)?)
+    }
+
+    /// As [`Checkpoint::open`], computing on the CPU by the tensor operations that serve GPUs: far slower, and the
+    /// second opinion on every model for tests.
+    #[doc(hidden)]
+    pub fn open_by_tensors(dir: &Path, options: &CheckpointOptions) -> Result<Self, Error> {
+        Self::open_at(dir, options, &Placement::Tensors(Device::Cpu))
+    }
+
+    fn open_at(dir: &Path, options: &CheckpointOptions, placement: &Placement) -> Result<Self, Error> {
         let path = dir.canonicalize().map_err(|source| Error::Read {
             path: dir.to_owned(),
             source,
@@ -72,7 +98,7 @@ impl Checkpoint {
             .map_or_else(|| "model".to_owned(), |name| name.to_string_lossy().into_owned());
         let decisions = Decisions::read(&path, options)?;
         let sides = layout::sides(&path, decisions.query_model.as_ref().map(|(name, _)| name.as_str()))?;
-        let mut opening = Opening::new(&decisions, &sides, &path);
+        let mut opening = Opening::new(&decisions, &sides, &path, placement);
         opening.check_pair()?;
         let document = opening.document()?;
         let query = opening.query(&document)?;

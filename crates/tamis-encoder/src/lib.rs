@@ -13,6 +13,7 @@
 //! ```
 
 mod checkpoint;
+mod compute;
 mod encoder;
 mod error;
 pub mod lexical;
@@ -20,10 +21,11 @@ mod open;
 mod transformer;
 
 pub use checkpoint::{
-    Checkpoint, CheckpointOptions, Cleaning, Expansion, HeadKind, LongText, QuantisationHint, Rounding, Scatter,
+    Checkpoint, CheckpointOptions, Cleaning, DenseEncoder, DenseEncoding, DensePooling, Expansion, HeadKind, LongText, QuantisationHint, Rounding, Scatter,
     Setting, SettingSource, SideOptions, SpecialTokens, StopWords, TermUnit, preset_names,
 };
+pub use compute::{Compute, DeviceChoice, Precision};
 pub use encoder::{Encoder, InputKind, QueryWeighting, SparseEncoding, joined};
 pub use error::Error;
-pub use open::{open, open_stored, open_with};
+pub use open::{open, open_stored, open_stored_with, open_with};
 pub use transformer::{Norm, Pooling, SpladeActivation};

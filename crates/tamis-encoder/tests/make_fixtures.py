@@ -367,10 +367,12 @@ def main():
     unicoil("unicoil-prefixed", "coil_encoder.", 14)
     make_roberta_fixtures.main()
     make_head_fixtures.main()
+    make_modern_fixtures.main()
 
 
 if __name__ == "__main__":
     import make_head_fixtures  # Which import this file.
+    import make_modern_fixtures
     import make_roberta_fixtures
 
     torch.manual_seed(0)

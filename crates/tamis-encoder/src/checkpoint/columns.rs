@@ -2,28 +2,48 @@
 
 use super::policy::SpecialTokens;
 use super::tokenizer::TextTokenizer;
+use crate::transformer::Weights;
 use std::collections::HashSet;
 
-/// Token and id of every vocabulary entry that may get a weight, ascending by the token's bytes.
-///
-/// Entries without a token (tables are padded to round sizes) and second entries of one token are named by their
-/// number, so that names stay distinct.
-pub(super) fn columns(
-    vocabulary: usize,
-    tokenizer: &TextTokenizer,
-    special_tokens: SpecialTokens,
-) -> Vec<(String, u32)> {
-    let zeroed = |id: &u32| match special_tokens {
-        SpecialTokens::ZeroColumns => tokenizer.special.contains(id),
-        SpecialTokens::ZeroAdded => tokenizer.added.contains(id),
-        SpecialTokens::Keep | SpecialTokens::ExcludePositions | SpecialTokens::ZeroLogits => false,
-    };
-    let mut seen = HashSet::new();
-    let named = (0u32..).take(vocabulary).map(|id| {
-        let token = tokenizer.token(id).filter(|token| seen.insert(token.clone()));
-        (token.unwrap_or_else(|| format!("[id {id}]")), id)
-    });
-    let mut columns: Vec<_> = named.filter(|(_, id)| !zeroed(id)).collect();
-    columns.sort_unstable();
-    columns
+/// The token of every vocabulary entry, and their order.
+#[derive(Default)]
+pub(super) struct Columns {
+    /// By id; none for an entry that never gets a weight.
+    names: Vec<Option<String>>,
+    /// By id: the place of its name among all, ascending by bytes.
+    ranks: Vec<u32>,
+}
+
+impl Columns {
+    /// Entries without a token (tables are padded to round sizes) and second entries of one token are named by their
+    /// number, so that names stay distinct.
+    pub(super) fn new(vocabulary: usize, tokenizer: &TextTokenizer, special_tokens: SpecialTokens) -> Self {
+        let zeroed = |id: &u32| match special_tokens {
+            SpecialTokens::ZeroColumns => tokenizer.special.contains(id),
+            SpecialTokens::ZeroAdded => tokenizer.added.contains(id),
+            SpecialTokens::Keep | SpecialTokens::ExcludePositions | SpecialTokens::ZeroLogits => false,
+        };
+        let mut seen = HashSet::new();
+        let names = (0u32..).take(vocabulary).map(|id| {
+            let token = tokenizer.token(id).filter(|token| seen.insert(token.clone()));
+            token.unwrap_or_else(|| format!("[id {id}]"))
+        });
+        let names: Vec<String> = names.collect();
+        let mut order: Vec<u32> = (0u32..).take(vocabulary).collect();
+        order.sort_unstable_by_key(|&id| &names[id as usize]);
+        let mut ranks = vec![0; vocabulary];
+        (0u32..).zip(order).for_each(|(rank, id)| ranks[id as usize] = rank);
+        let names = (0u32..).zip(names).map(|(id, name)| (!zeroed(&id)).then_some(name));
+        Self {
+            names: names.collect(),
+            ranks,
+        }
+    }
+
+    /// `weights` with their tokens, ascending by the bytes of these.
+    pub(super) fn named(&self, mut weights: Weights) -> impl Iterator<Item = (String, f32)> {
+        weights.sort_unstable_by_key(|&(id, _)| self.ranks[id as usize]);
+        let named = weights.into_iter();
+        named.filter_map(|(id, weight)| Some((self.names[id as usize].clone()?, weight)))
+    }
 }

@@ -79,6 +79,14 @@ impl JsonFile {
             .ok_or_else(|| Error::field(&self.path, field, expected, value))
     }
 
+    /// As [`JsonFile::count`], of a number that has a default.
+    pub(super) fn count_or(&self, field: &str, range: RangeInclusive<usize>, default: usize) -> Result<usize, Error> {
+        match self.get(field) {
+            None => Ok(default),
+            Some(_) => self.count(field, range),
+        }
+    }
+
     /// A text, where there is one.
     pub(super) fn text(&self, field: &str) -> Result<Option<&str>, Error> {
         let text = |value: &'_ Value| Error::field(&self.path, field, "a text", value);

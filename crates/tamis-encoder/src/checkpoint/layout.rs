@@ -224,7 +224,7 @@ fn refuse_torch_script(dir: &Path) -> Result<(), Error> {
 }
 
 /// Class (last part of the dotted type) and directory of each module.
-fn modules_of(file: &JsonFile, dir: &Path) -> Result<Vec<(String, PathBuf)>, Error> {
+pub(super) fn modules_of(file: &JsonFile, dir: &Path) -> Result<Vec<(String, PathBuf)>, Error> {
     let wrong = |found: &Value| Error::field(&file.path, "(top level)", "a list of {\"type\", \"path\"}", found);
     let list = file.value.as_array().ok_or_else(|| wrong(&file.value))?;
     let module = |entry: &Value| {
@@ -392,7 +392,7 @@ fn routes(root: &Path, dir: &Path) -> Result<(Side, Side), Error> {
 }
 
 /// The prompts that sentence-transformers puts before documents and queries.
-fn prompts(dir: &Path) -> Result<[String; 2], Error> {
+pub(super) fn prompts(dir: &Path) -> Result<[String; 2], Error> {
     let Some(file) = JsonFile::read_if_present(&dir.join("config_sentence_transformers.json"))? else {
         return Ok(Default::default());
     };

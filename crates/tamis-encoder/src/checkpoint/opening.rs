@@ -8,6 +8,7 @@ use super::query_table;
 use super::settings::{Decisions, Layers, Setting, SettingSource, SideSettings};
 use super::side::{Model, SideEncoder};
 use super::tokenizer::{TextTokenizer, TokenizerUse};
+use crate::transformer::Placement;
 use crate::{Error, InputKind};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -21,6 +22,7 @@ pub(super) struct Opening<'a> {
     decisions: &'a Decisions,
     sides: &'a Sides,
     root: &'a Path,
+    placement: &'a Placement,
     hasher: blake3::Hasher,
 }
 
@@ -33,13 +35,14 @@ struct Parts {
 }
 
 impl<'a> Opening<'a> {
-    pub(super) fn new(decisions: &'a Decisions, sides: &'a Sides, root: &'a Path) -> Self {
+    pub(super) fn new(decisions: &'a Decisions, sides: &'a Sides, root: &'a Path, placement: &'a Placement) -> Self {
         let mut hasher = blake3::Hasher::new();
         hash(&mut hasher, REVISION.as_bytes());
         Self {
             decisions,
             sides,
             root,
+            placement,
             hasher,
         }
     }
@@ -161,7 +164,7 @@ impl<'a> Opening<'a> {
         let model = match shared.filter(|model| head.is_none_or(|head| head == model.kind)) {
             Some(model) => model,
             None => {
-                let (model, read) = TransformerModel::read(files, head, &self.decisions.who())?;
+                let (model, read) = TransformerModel::read(files, head, &self.decisions.who(), self.placement)?;
                 hash(&mut self.hasher, &read.config);
                 hash(&mut self.hasher, &read.weights);
                 Arc::new(model)

@@ -1,11 +1,12 @@
 //! One side of a model: texts of one kind to terms with weights.
 
-use super::columns::columns;
+use super::columns::Columns;
 use super::model::{TextWeights, TransformerModel};
 use super::policy::{HeadKind, Scatter, SpecialTokens, TermUnit};
 use super::settings::SideSettings;
 use super::tokenizer::{TextTokenizer, Tokens};
 use super::words::words;
+use crate::transformer::Weights;
 use crate::{Error, InputKind, SparseEncoding};
 use rayon::prelude::*;
 use std::collections::{BTreeMap, HashMap};
@@ -25,9 +26,8 @@ pub(super) struct SideEncoder {
     /// A weight for each vocabulary entry that those of the text's own tokens are multiplied with: a
     /// SparseStaticEmbedding behind the pooling.
     pub(super) multiplier: Option<Vec<f32>>,
-    /// Vocabulary entries that may get a weight, ascending by the bytes of their token; empty where only tokens of the
-    /// text get one.
-    columns: Vec<(String, u32)>,
+    /// The names of vocabulary entries; empty where only tokens of the text get a weight.
+    columns: Columns,
 }
 
 /// What weighs the tokens.
@@ -54,9 +54,9 @@ impl SideEncoder {
     ) -> Self {
         let columns = match &model {
             Model::Transformer(model) if matches!(model.kind, HeadKind::Mlm | HeadKind::Embeddings) => {
-                columns(model.vocabulary, &tokenizer, settings.special_tokens)
+                Columns::new(model.vocabulary, &tokenizer, settings.special_tokens)
             }
-            _ => Vec::new(),
+            _ => Columns::default(),
         };
         Self {
             kind,
@@ -82,7 +82,7 @@ impl SideEncoder {
         let weighed = match &self.model {
             Model::Transformer(model) => {
                 let finish = |tokens: &Tokens, weights| match weights {
-                    TextWeights::Vocabulary(weights) => self.named(tokens, &weights),
+                    TextWeights::Vocabulary(weights) => self.named(tokens, weights),
                     TextWeights::Tokens(weights) => self.scattered(tokens, |at| weights[at]),
                 };
                 model
@@ -140,17 +140,23 @@ impl SideEncoder {
     }
 
     /// The weights above zero with their tokens; `None` when one is not finite.
-    fn named(&self, tokens: &Tokens, weights: &[f32]) -> Option<Terms> {
-        if weights.iter().any(|weight| !weight.is_finite()) {
+    fn named(&self, tokens: &Tokens, weights: Weights) -> Option<Terms> {
+        if weights.iter().any(|(_, weight)| !weight.is_finite()) {
             return None;
         }
-        let weight = |id: u32| weights[id as usize];
         if self.settings.lexical || self.multiplier.is_some() {
+            let weight = |id: u32| match weights.binary_search_by_key(&id, |&(id, _)| id) {
+                Ok(at) => weights[at].1,
+                Err(_) => 0.0,
+            };
             return Some(self.own_tokens(tokens, weight));
         }
-        let weighted = self.columns.iter().map(|(token, id)| (token, weight(*id)));
-        let kept = weighted.filter(|&(token, weight)| weight > 0.0 && !self.settings.stop_words.drop(token));
-        Some(kept.map(|(token, weight)| (token.clone(), weight)).collect())
+        let named = self.columns.named(weights);
+        Some(
+            named
+                .filter(|(token, weight)| *weight > 0.0 && !self.settings.stop_words.drop(token))
+                .collect(),
+        )
     }
 
     /// The weights of the text's own tokens, times the table behind the pooling where there is one.

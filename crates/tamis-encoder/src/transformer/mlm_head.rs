@@ -1,51 +1,77 @@
-//! The masked-language-model head, pooled over each text without a matrix of tokens by vocabulary.
+//! The masked-language-model head, pooled.
 //!
 //! SPLADE-max (Formal et al., SPLADE v2, 2021) gives each vocabulary entry `log(1 + relu(max over tokens of its
-//! logit))`; SPLADE v1 (Formal et al., SIGIR 2021) sums `log(1 + relu(logit))` over tokens. The vocabulary is taken in
-//! tiles: logits of one tile for the rows of the batch, at once reduced to one row a text. As the bias is the same for
-//! all tokens and the activation grows with its argument, the maximum is taken of the bare products; bias and
-//! activation then touch one value per text and entry. Memory is `texts * vocabulary` plus one tile a thread.
+//! logit))`; SPLADE v1 (Formal et al., SIGIR 2021) sums `log(1 + relu(logit))` over tokens.
 
-use super::HiddenActivation;
-use super::embedding_head::pool_products;
-use super::linear::{LayerNorm, Linear};
+use super::decoder::{Decoder, Weights};
+use super::linear::{LayerNorm, Linear, values};
 use super::parameters::MlmParameters;
 use super::pool_rule::PoolRule;
+use super::rows::Workers;
 use candle_core::{Result, Tensor};
 use std::ops::Range;
+use std::sync::Arc;
+use tamis_kernels::{Activation, PackedMatrix, PackedRows, Precision};
 
 /// `LN(g(W h + b)) E^T + c`.
 #[derive(Debug)]
 pub(crate) struct MlmHead {
-    pub(crate) transform: Linear,
-    pub(crate) transform_activation: HiddenActivation,
-    pub(crate) norm: LayerNorm,
-    /// E, `[vocabulary, width]`: the word embeddings themselves where the checkpoint ties them.
-    pub(crate) decoder: Tensor,
-    pub(crate) bias: Vec<f32>,
+    transform: Linear,
+    activation: Activation,
+    norm: LayerNorm,
+    decoder: Decoder,
+}
+
+/// Word embeddings as loaded and, where the backbone packed them, as packed.
+pub(crate) type Words<'a> = (&'a Tensor, Option<&'a Arc<PackedMatrix>>);
+
+/// `matrix`, or the word embeddings where there is none, in `precision`; shared where they are packed so already.
+pub(super) fn packed_or_shared(
+    matrix: Option<&Tensor>,
+    words: Words<'_>,
+    precision: Precision,
+) -> Result<Arc<PackedMatrix>> {
+    if let (None, Some(words)) = (matrix, words.1.filter(|words| words.precision() == precision)) {
+        return Ok(Arc::clone(words));
+    }
+    let matrix = matrix.unwrap_or(words.0);
+    Ok(Arc::new(PackedMatrix::pack(
+        precision,
+        &values(matrix)?,
+        matrix.dim(1)?,
+        None,
+    )))
 }
 
 impl MlmHead {
-    /// `words` are the word embeddings, which stand for a decoder that is not there.
-    pub(crate) fn new(parameters: &MlmParameters, words: &Tensor) -> Result<Self> {
+    /// `words` stand for a decoder that is not there.
+    pub(crate) fn new(parameters: &MlmParameters, words: Words<'_>, precision: Precision) -> Result<Self> {
         Ok(Self {
-            transform: Linear::new(&parameters.transform)?,
-            transform_activation: parameters.activation,
+            transform: Linear::new(&parameters.transform, precision)?,
+            activation: parameters.activation.kernel(),
             norm: LayerNorm::new(&parameters.norm)?,
-            decoder: parameters.decoder.as_ref().unwrap_or(words).clone(),
-            bias: parameters.bias.to_vec1()?,
+            decoder: Decoder {
+                matrix: packed_or_shared(parameters.decoder.as_ref(), words, precision)?,
+                bias: values(&parameters.bias)?,
+            },
         })
     }
 
-    /// One weight per vocabulary entry for each range of rows of `hidden`; 0 everywhere for an empty range.
-    ///
-    /// A text whose hidden states are not finite gets NaN everywhere, for the caller to refuse.
-    pub(crate) fn pool(&self, hidden: &Tensor, ranges: &[Range<usize>], rule: &PoolRule) -> Result<Vec<Vec<f32>>> {
-        if hidden.dim(0)? == 0 {
-            return Ok(vec![vec![0.0; self.bias.len()]; ranges.len()]);
-        }
-        let rows = self.transform.forward_activated(hidden, self.transform_activation)?;
-        self.norm.apply_rows(&rows)?;
-        pool_products(&rows, &self.decoder, &self.bias, (ranges, rule))
+    /// The weights of each range of rows of `hidden`, as [`Decoder::pool`].
+    pub(crate) fn pool(
+        &self,
+        workers: Workers,
+        hidden: &[f32],
+        ranges: &[Range<usize>],
+        rule: &PoolRule,
+    ) -> Vec<Option<Weights>> {
+        let mut rows = Vec::new();
+        self.transform
+            .forward(workers, hidden, &mut rows, &mut PackedRows::default());
+        workers.for_each_row(&mut rows, self.transform.outputs(), |_, row| {
+            workers.kernels.activate(row, self.activation);
+            self.norm.apply(workers.kernels, row);
+        });
+        self.decoder.pool(workers, &rows, ranges, rule)
     }
 }

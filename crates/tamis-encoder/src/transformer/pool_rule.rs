@@ -4,7 +4,6 @@
 //! al. (ECIR 2023), whose framework covers them all: `pool over tokens i of norm(activation(factor_i * logit_i))`.
 
 use serde::{Deserialize, Serialize};
-use std::ops::Range;
 
 /// How the tokens of a text become one weight per vocabulary entry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -78,53 +77,6 @@ pub(crate) struct PoolRule {
     pub(crate) factors: Option<Vec<f32>>,
 }
 
-impl PoolRule {
-    /// Pools one tile of logits without their bias, `[rows, bias.len()]`, to `[ranges.len(), bias.len()]`. A text
-    /// without rows gets zeros.
-    pub(super) fn pool(&self, logits: &[f32], ranges: &[Range<usize>], bias: &[f32]) -> Vec<f32> {
-        let width = bias.len();
-        let mut pooled = vec![0.0; width * ranges.len()];
-        for (target, range) in pooled.chunks_exact_mut(width).zip(ranges) {
-            if range.is_empty() {
-                continue;
-            }
-            let rows = logits[range.start * width..range.end * width].chunks_exact(width);
-            match (self.pooling, &self.factors) {
-                (Pooling::Sum, factors) => {
-                    for (at, row) in range.clone().zip(rows) {
-                        let factor = factors.as_ref().map_or(1.0, |factors| factors[at]);
-                        let pairs = target.iter_mut().zip(row).zip(bias);
-                        pairs.for_each(|((sum, &x), bias)| *sum += self.weighting.of((x + bias) * factor));
-                    }
-                }
-                (_, Some(factors)) => {
-                    target.fill(f32::NEG_INFINITY);
-                    for (at, row) in range.clone().zip(rows) {
-                        let pairs = target.iter_mut().zip(row).zip(bias);
-                        pairs.for_each(|((best, &x), bias)| *best = larger((x + bias) * factors[at], *best));
-                    }
-                    target.iter_mut().for_each(|best| *best = self.weighting.of(*best));
-                }
-                // The bias is the same for all tokens, so it is added to the largest alone.
-                (_, None) => {
-                    target.fill(f32::NEG_INFINITY);
-                    for row in rows {
-                        let pairs = target.iter_mut().zip(row);
-                        pairs.for_each(|(best, &x)| *best = larger(x, *best));
-                    }
-                    let pairs = target.iter_mut().zip(bias);
-                    pairs.for_each(|(best, bias)| *best = self.weighting.of(*best + bias));
-                }
-            }
-        }
-        pooled
-    }
-}
-
-fn larger(x: f32, best: f32) -> f32 {
-    if x > best { x } else { best }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -146,23 +98,5 @@ mod tests {
         let identity = weighting(SpladeActivation::Identity, Norm::Identity);
         assert_eq!((identity.of(-3.0), identity.of(2.0)), (-3.0, 2.0));
         assert!(identity.of(f32::NAN).is_nan() && relu.of(f32::NAN).is_nan() && softplus.of(f32::NAN).is_nan());
-    }
-
-    #[test]
-    fn factors_weigh_the_bias_too() {
-        let rule = |pooling, factors: Option<&[f32]>| PoolRule {
-            pooling,
-            weighting: weighting(SpladeActivation::Relu, Norm::Identity),
-            factors: factors.map(<[f32]>::to_vec),
-        };
-        // Three rows of two columns: a text of two rows, a text without any, a text of one.
-        let (logits, bias) = ([1.0, -2.0, 3.0, -4.0, 5.0, 6.0], [1.0, -1.0]);
-        let ranges = [0..2, 2..2, 2..3];
-        let pool = |rule: PoolRule| rule.pool(&logits, &ranges, &bias);
-        assert_eq!(pool(rule(Pooling::Max, None)), [4.0, 0.0, 0.0, 0.0, 6.0, 5.0]);
-        assert_eq!(pool(rule(Pooling::Sum, None)), [6.0, 0.0, 0.0, 0.0, 6.0, 5.0]);
-        let factors = Some([3.0, 1.0, 2.0].as_slice());
-        assert_eq!(pool(rule(Pooling::Max, factors)), [6.0, 0.0, 0.0, 0.0, 12.0, 10.0]);
-        assert_eq!(pool(rule(Pooling::Sum, factors)), [10.0, 0.0, 0.0, 0.0, 12.0, 10.0]);
     }
 }

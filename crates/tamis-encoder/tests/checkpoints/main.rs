@@ -8,6 +8,7 @@ mod known_answers;
 mod layouts;
 mod long_texts;
 mod malformed;
+mod modern;
 mod options;
 mod presets;
 mod reference;
