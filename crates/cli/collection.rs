@@ -1,6 +1,6 @@
 //! Filling a collection from records.
 
-use crate::encoding::{self, BATCH};
+use crate::encoding::{self, BATCH, Long};
 use crate::exit::{Exit, failure};
 use crate::input::{self, Body, Broken, Record};
 use crate::output;
@@ -50,6 +50,8 @@ pub struct Filling<'a> {
     pub model: Option<&'a str>,
     /// The documents.
     pub input: &'a Path,
+    /// What becomes of long texts; fixed when the collection is made.
+    pub long: Option<Long>,
     /// Report as JSON.
     pub json: bool,
 }
@@ -58,9 +60,10 @@ pub struct Filling<'a> {
 pub fn fill(target: &Target, name: &str, filling: &Filling<'_>, broken: &mut Broken) -> anyhow::Result<()> {
     let engine = Engine::open(&target.data)?;
     let (collection, is_new) = match engine.collection(name) {
-        Ok(_) if !target.fields.is_empty() || filling.model.is_some() => {
-            let message =
-                format!("collection {name} exists: its model and fields are fixed, leave out --model and --field");
+        Ok(_) if !target.fields.is_empty() || filling.model.is_some() || filling.long.is_some() => {
+            let message = format!(
+                "collection {name} exists: its model and fields are fixed, leave out --model, --long and --field"
+            );
             return Err(failure(Exit::Usage, message));
         }
         Ok(collection) => (collection, false),
@@ -85,7 +88,7 @@ fn make(engine: &Engine, target: &Target, name: &str, filling: &Filling<'_>) -> 
     config.fields = FieldSchema::new(target.fields.iter().map(|field| (field.0.clone(), field.1)).collect())?;
     let spec = filling.model.unwrap_or("lexical");
     config.model = Some(spec.to_owned());
-    let encoder = encoding::open_model_for(spec, filling.input)?;
+    let encoder = encoding::open_model_for(spec, filling.input, filling.long.unwrap_or_default())?;
     Ok(engine.create_collection_with(&config, Some(encoder))?)
 }
 

@@ -2,6 +2,7 @@
 
 mod collections;
 mod demo;
+mod long_texts;
 mod offline;
 mod service;
 mod support;

@@ -1,6 +1,6 @@
 //! `tamis encode`: texts to sparse vectors.
 
-use crate::encoding::{self, BATCH, EncodeReport};
+use crate::encoding::{self, BATCH, EncodeReport, Long};
 use crate::exit::Exit;
 use crate::input::{self, Broken};
 use crate::output::Sink;
@@ -18,6 +18,9 @@ pub struct Args {
     /// `lexical`, or the folder of a checkpoint
     #[arg(long, default_value = "lexical")]
     model: String,
+    /// Texts longer than the model reads: truncate, windows or windows:OVERLAP (tokens shared by neighbours; 32 unless told)
+    #[arg(long, value_name = "HOW")]
+    long: Option<Long>,
     /// What the texts are
     #[arg(long, value_enum, default_value_t = Kind::Document)]
     kind: Kind,
@@ -68,7 +71,7 @@ impl Serialize for Weights<'_> {
 
 /// Runs `tamis encode`.
 pub fn run(args: &Args) -> anyhow::Result<Exit> {
-    let encoder = encoding::open_model_for(&args.model, &args.input)?;
+    let encoder = encoding::open_model_for(&args.model, &args.input, args.long.unwrap_or_default())?;
     let mut sink = Sink::create(args.output.as_deref())?;
     let mut broken = Broken::new(args.skip_broken);
     let mut report = EncodeReport::default();
@@ -85,6 +88,6 @@ pub fn run(args: &Args) -> anyhow::Result<Exit> {
     })?;
     sink.finish()?;
     progress.finish();
-    report.warn_truncated();
+    report.warn_long();
     Ok(broken.exit())
 }

@@ -2,7 +2,7 @@
 
 use crate::collection;
 use crate::dense;
-use crate::encoding::{self, BATCH, EncodeReport, Indexing};
+use crate::encoding::{self, BATCH, EncodeReport, Indexing, Long};
 use crate::exit::{Exit, failure};
 use crate::input::{self, Broken};
 use crate::judged::{self, Threshold};
@@ -14,8 +14,9 @@ use anyhow::Context;
 use serde::Serialize;
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Instant;
-use tamis_encoder::{Compute, DenseEncoder, InputKind};
+use tamis_encoder::{Compute, DenseEncoder, Encoder, InputKind};
 use tamis_engine::{CollectionConfig, Engine, Mode, SearchRequest};
 use tamis_eval::{BeirCollection, Evaluation, Metric, Qrels, Query, QueryEvaluation, Run, ScoredDocument, Scores};
 use tamis_index::IndexOptions;
@@ -29,6 +30,9 @@ pub struct Args {
     /// bm25, lexical, or the folder of a checkpoint; a dense sentence encoder is scored by the cosine, without an index
     #[arg(long, default_value = "lexical")]
     model: String,
+    /// Texts longer than the model reads: truncate, windows or windows:OVERLAP (tokens shared by neighbours; 32 unless told)
+    #[arg(long, value_name = "HOW")]
+    long: Option<Long>,
     /// Which judgements of the collection
     #[arg(long, default_value = "test")]
     split: String,
@@ -142,7 +146,10 @@ fn evaluate_collection(args: &Args, path: &Path, metrics: &[Metric]) -> anyhow::
     let answered = match args.model.as_str() {
         "bm25" => answer_bm25(&collection, &queries, depth, scratch.path())?,
         model if DenseEncoder::is_in(Path::new(model))? => answer_dense(model, &collection, &queries, depth)?,
-        model => answer_sparse(model, &collection, &queries, depth, scratch.path())?,
+        model => {
+            let encoder = open_model(model, args.long.unwrap_or_default(), &collection)?;
+            answer_sparse(encoder, &collection, &queries, depth, scratch.path())?
+        }
     };
     let mut run = Run::new();
     for (query, hits) in queries.iter().zip(answered.hits) {
@@ -180,18 +187,22 @@ fn evaluate_collection(args: &Args, path: &Path, metrics: &[Metric]) -> anyhow::
     Ok(judged::check(&args.fail_under, &evaluation, Exit::Done))
 }
 
-/// Encodes the documents with model `spec`, indexes them, searches.
+/// Opens model `spec` to encode `collection`.
+fn open_model(spec: &str, long: Long, collection: &BeirCollection) -> anyhow::Result<Arc<dyn Encoder>> {
+    match spec {
+        "lexical" => encoding::lexical_for_records(input::corpus(collection)?),
+        spec => Ok(tamis_encoder::open_with(spec, &long.options(), Compute::default())?),
+    }
+}
+
+/// Encodes the documents, indexes them, searches.
 fn answer_sparse(
-    spec: &str,
+    encoder: Arc<dyn Encoder>,
     collection: &BeirCollection,
     queries: &[Query],
     depth: usize,
     scratch: &Path,
 ) -> anyhow::Result<Answered> {
-    let encoder = match spec {
-        "lexical" => encoding::lexical_for_records(input::corpus(collection)?)?,
-        spec => tamis_encoder::open(spec)?,
-    };
     let mut indexing = Indexing::new(IndexOptions::default(), scratch)?;
     let mut encode = EncodeReport::default();
     let progress = Progress::new("encoded", "documents", input::corpus_extent(collection)?, false);
@@ -203,7 +214,7 @@ fn answer_sparse(
         Ok(())
     })?;
     progress.finish();
-    encode.warn_truncated();
+    encode.warn_long();
     let path = scratch.join(standalone::FILE_NAME);
     let build = indexing.finish(&path, false)?;
     let index = standalone::open(&path)?;
@@ -237,7 +248,7 @@ fn answer_dense(dir: &str, collection: &BeirCollection, queries: &[Query], depth
     let encoder = DenseEncoder::open(Path::new(dir), None, Compute::default())?;
     let mut encode = EncodeReport::default();
     let vectors = dense::Vectors::encode(&encoder, collection, &mut encode)?;
-    encode.warn_truncated();
+    encode.warn_long();
     let start = Instant::now();
     let (hits, timings) = vectors.answer(&encoder, queries, depth)?;
     Ok(Answered {

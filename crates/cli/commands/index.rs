@@ -1,7 +1,7 @@
 //! `tamis index`: documents or vectors to a stand-alone index, or into a collection.
 
 use crate::collection::{self, Filling, Target};
-use crate::encoding::{self, BATCH, EncodeReport, Indexing};
+use crate::encoding::{self, BATCH, EncodeReport, Indexing, Long};
 use crate::exit::{Exit, failure};
 use crate::input::{self, Broken, CsrFile, Extent, Record};
 use crate::output;
@@ -27,6 +27,9 @@ pub struct Args {
     /// `lexical`, or the folder of a checkpoint; default for texts: lexical. With vectors: the model that made them
     #[arg(long)]
     model: Option<String>,
+    /// Texts longer than the model reads: truncate, windows or windows:OVERLAP (tokens shared by neighbours; 32 unless told)
+    #[arg(long, value_name = "HOW")]
+    long: Option<Long>,
     /// How weights become 8-bit impacts: auto, exact (integers 1 to 255 only) or max=WEIGHT
     #[arg(long, default_value = "auto")]
     quantise: Quantise,
@@ -84,6 +87,7 @@ pub fn run(args: &Args) -> anyhow::Result<Exit> {
             let filling = Filling {
                 model: args.model.as_deref(),
                 input: &args.input,
+                long: args.long,
                 json: args.json,
             };
             collection::fill(&args.target, name, &filling, &mut broken)?;
@@ -148,14 +152,18 @@ fn add_documents(
 ) -> anyhow::Result<()> {
     let mut encoder: Option<Arc<dyn Encoder>> = None;
     if let Some(model) = &args.model {
-        encoder = Some(encoding::open_model_for(model, &args.input)?);
+        encoder = Some(encoding::open_model_for(
+            model,
+            &args.input,
+            args.long.unwrap_or_default(),
+        )?);
     }
     let (records, extent) = input::documents(&args.input)?;
     let progress = Progress::new("read", "documents", extent, args.json);
     input::in_batches(records, broken, BATCH, |batch| {
         progress.add(batch.len());
         if encoder.is_none() && batch.iter().any(Record::is_text) {
-            encoder = Some(encoding::open_model_for("lexical", &args.input)?);
+            encoder = Some(encoding::open_model_for("lexical", &args.input, Long::default())?);
         }
         for (id, tokens) in report.encode_records(encoder.as_deref(), InputKind::Document, batch)? {
             indexing.add_tokens(id, tokens)?;
@@ -163,7 +171,7 @@ fn add_documents(
         Ok(())
     })?;
     progress.finish();
-    report.warn_truncated();
+    report.warn_long();
     encoder.map_or(Ok(()), |encoder| indexing.set_model(encoder.as_ref()))
 }
 

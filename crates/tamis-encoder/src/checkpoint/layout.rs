@@ -179,7 +179,7 @@ fn plain(dir: &Path) -> Result<Sides, Error> {
     let has_model = ["config.json", "model.safetensors"]
         .iter()
         .any(|name| dir.join(name).exists());
-    if !has_model {
+    if !has_model && table.is_none() {
         refuse_torch_script(dir)?;
     }
     let document = match &table {

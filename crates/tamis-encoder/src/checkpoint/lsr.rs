@@ -188,3 +188,22 @@ fn scale(dir: &Path, file: &JsonFile) -> Result<f32, Error> {
         .ok_or_else(|| Error::field(&file.path, "scale", expected, value))? as f32;
     Ok(scale)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::config::ModelConfig;
+    use super::*;
+
+    #[test]
+    fn published_base_models_are_well_formed() {
+        for (name, text) in PUBLISHED {
+            let file = JsonFile::parse(Path::new(name), text.as_bytes().to_vec()).expect("JSON");
+            let config = ModelConfig::of(file).expect("whole");
+            assert_eq!(
+                (config.vocabulary, config.width, config.positions),
+                (30522, 768, 512),
+                "{name}"
+            );
+        }
+    }
+}

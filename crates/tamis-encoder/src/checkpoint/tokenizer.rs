@@ -5,6 +5,7 @@ use super::policy::{Expansion, LongText};
 use super::wordpiece;
 use crate::Error;
 use std::collections::HashSet;
+use std::ops::Range;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use tokenizers::{Encoding, Tokenizer, TruncationParams};
@@ -58,6 +59,38 @@ impl Tokens {
             truncated: false,
         }
     }
+
+    /// As windows of at most `max_length` tokens: between what was added before and behind the text, pieces of it that
+    /// share `overlap` tokens. Both fit, as was checked on opening.
+    fn windows(self, max_length: usize, overlap: usize) -> Vec<Self> {
+        if self.ids.len() <= max_length {
+            return vec![self];
+        }
+        let before = self.added.iter().take_while(|&&added| added).count();
+        let behind = self.added.iter().rev().take_while(|&&added| added).count();
+        let content = before..self.ids.len() - behind;
+        let room = max_length - before - behind;
+        let mut windows = Vec::new();
+        let mut start = content.start;
+        loop {
+            let end = content.end.min(start + room);
+            windows.push(Self {
+                ids: framed(&self.ids, start..end, &content),
+                added: framed(&self.added, start..end, &content),
+                words: framed(&self.words, start..end, &content),
+                truncated: false,
+            });
+            if end == content.end {
+                return windows;
+            }
+            start = end - overlap;
+        }
+    }
+}
+
+/// One part of `list` between what stands before and behind `content`.
+fn framed<T: Copy>(list: &[T], part: Range<usize>, content: &Range<usize>) -> Vec<T> {
+    [&list[..content.start], &list[part], &list[content.end..]].concat()
 }
 
 /// How a tokenizer is used.
@@ -114,23 +147,21 @@ impl TextTokenizer {
                 max_length,
             ));
         }
-        let stride = match usage.long_text {
-            LongText::Windows { overlap } if usage.with_special => overlap,
-            LongText::Windows { .. } | LongText::Truncate => 0,
-        };
-        if stride >= room {
-            let expected = format!("an overlap below the {room} tokens of a window");
-            return Err(Error::field(&path, "long_text", expected, stride));
-        }
-        if usage.with_special {
-            let truncation = TruncationParams {
-                max_length,
-                stride,
-                ..TruncationParams::default()
-            };
-            tokenizer
-                .with_truncation(Some(truncation))
-                .map_err(|error| Error::tokenizer(&path, error))?;
+        match usage.long_text {
+            LongText::Windows { overlap } if usage.with_special && overlap >= room => {
+                let expected = format!("an overlap below the {room} tokens of a window");
+                return Err(Error::field(&path, "long_text", expected, overlap));
+            }
+            LongText::Truncate if usage.with_special => {
+                let truncation = TruncationParams {
+                    max_length,
+                    ..TruncationParams::default()
+                };
+                tokenizer
+                    .with_truncation(Some(truncation))
+                    .map_err(|error| Error::tokenizer(&path, error))?;
+            }
+            LongText::Windows { .. } | LongText::Truncate => (),
         }
         let special = tokenizer
             .get_added_tokens_decoder()
@@ -166,16 +197,14 @@ impl TextTokenizer {
     /// What the tokenizer says, for instance of a character outside a vocabulary without an unknown token.
     pub(super) fn split(&self, prompt: &str, text: &str) -> Result<Vec<Tokens>, String> {
         let encoding = self.encode(format!("{prompt}{text}"), self.with_special)?;
-        let windows = matches!(self.long_text, LongText::Windows { .. });
-        if windows && self.with_special {
-            let all = std::iter::once(&encoding).chain(encoding.get_overflowing());
-            return Ok(all.map(|encoding| Tokens::of(encoding, encoding.len())).collect());
+        if let (LongText::Windows { overlap }, true) = (self.long_text, self.with_special) {
+            let whole = Tokens::of(&encoding, encoding.len());
+            return Ok(whole.windows(self.max_length, overlap));
         }
         // With special tokens the tokenizer has truncated between them; without, it does not report that it did.
-        let len = if windows {
-            encoding.len()
-        } else {
-            encoding.len().min(self.max_length)
+        let len = match self.long_text {
+            LongText::Windows { .. } => encoding.len(),
+            LongText::Truncate => encoding.len().min(self.max_length),
         };
         let mut tokens = Tokens::of(&encoding, len);
         tokens.truncated = len < encoding.len() || !encoding.get_overflowing().is_empty();

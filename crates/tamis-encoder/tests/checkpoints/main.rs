@@ -4,9 +4,13 @@
 
 mod damage;
 mod families;
+mod known_answers;
+mod layouts;
+mod long_texts;
 mod malformed;
 mod modern;
 mod options;
+mod presets;
 mod reference;
 mod roberta;
 mod weights;
