@@ -12,7 +12,7 @@ use std::sync::Arc;
 use std::time::Instant;
 use tamis_core::{SparseVector, Vocabulary};
 use tamis_encoder::lexical::{AverageLength, Lexical, LexicalOptions};
-use tamis_encoder::{Encoder, InputKind, SparseEncoding};
+use tamis_encoder::{Compute, Encoder, InputKind, SparseEncoding};
 use tamis_index::{BuildReport, Extras, IndexBuilder, IndexOptions};
 
 /// Documents encoded at a time: enough for every core, little enough to show progress.
@@ -92,13 +92,13 @@ impl EncodeReport {
     }
 }
 
-/// Opens model `spec` to encode the documents of `input`.
+/// Opens model `spec` to encode the documents of `input`, computing as `compute` says.
 ///
 /// The lexical encoder normalises by the average length of the documents, so they are read once before,
 /// unless they come from stdin: then its default stands.
-pub fn open_model_for(spec: &str, input: &Path) -> anyhow::Result<Arc<dyn Encoder>> {
+pub fn open_model_for(spec: &str, input: &Path, compute: Compute) -> anyhow::Result<Arc<dyn Encoder>> {
     if spec != "lexical" || input == Path::new("-") {
-        return Ok(tamis_encoder::open(spec)?);
+        return Ok(tamis_encoder::open_with(spec, compute)?);
     }
     lexical_for_records(input::documents_only(input)?)
 }

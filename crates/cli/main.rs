@@ -2,6 +2,7 @@
 
 mod collection;
 mod commands;
+mod compute;
 mod encoding;
 mod exit;
 mod input;

@@ -2,6 +2,7 @@
 
 mod collections;
 mod demo;
+mod devices;
 mod offline;
 mod service;
 mod support;

@@ -1,5 +1,6 @@
 //! `tamis encode`: texts to sparse vectors.
 
+use crate::compute::ComputeArgs;
 use crate::encoding::{self, BATCH, EncodeReport};
 use crate::exit::Exit;
 use crate::input::{self, Broken};
@@ -18,6 +19,8 @@ pub struct Args {
     /// `lexical`, or the folder of a checkpoint
     #[arg(long, default_value = "lexical")]
     model: String,
+    #[command(flatten)]
+    compute: ComputeArgs,
     /// What the texts are
     #[arg(long, value_enum, default_value_t = Kind::Document)]
     kind: Kind,
@@ -68,7 +71,7 @@ impl Serialize for Weights<'_> {
 
 /// Runs `tamis encode`.
 pub fn run(args: &Args) -> anyhow::Result<Exit> {
-    let encoder = encoding::open_model_for(&args.model, &args.input)?;
+    let encoder = encoding::open_model_for(&args.model, &args.input, args.compute.checked()?)?;
     let mut sink = Sink::create(args.output.as_deref())?;
     let mut broken = Broken::new(args.skip_broken);
     let mut report = EncodeReport::default();

@@ -1,6 +1,7 @@
 //! `tamis eval`: score a model on a judged collection, or runs of any system.
 
 use crate::collection;
+use crate::compute::ComputeArgs;
 use crate::encoding::{self, BATCH, EncodeReport, Indexing};
 use crate::exit::{Exit, failure};
 use crate::input::{self, Broken};
@@ -28,6 +29,8 @@ pub struct Args {
     /// bm25, lexical, or the folder of a checkpoint
     #[arg(long, default_value = "lexical")]
     model: String,
+    #[command(flatten)]
+    compute: ComputeArgs,
     /// Which judgements of the collection
     #[arg(long, default_value = "test")]
     split: String,
@@ -140,7 +143,7 @@ fn evaluate_collection(args: &Args, path: &Path, metrics: &[Metric]) -> anyhow::
     let depth = args.k as usize + 1;
     let answered = match args.model.as_str() {
         "bm25" => answer_bm25(&collection, &queries, depth, scratch.path())?,
-        model => answer_sparse(model, &collection, &queries, depth, scratch.path())?,
+        _ => answer_sparse(args, &collection, &queries, depth, scratch.path())?,
     };
     let mut run = Run::new();
     for (query, hits) in queries.iter().zip(answered.hits) {
@@ -178,17 +181,17 @@ fn evaluate_collection(args: &Args, path: &Path, metrics: &[Metric]) -> anyhow::
     Ok(judged::check(&args.fail_under, &evaluation, Exit::Done))
 }
 
-/// Encodes the documents with model `spec`, indexes them, searches.
+/// Encodes the documents with the model, indexes them, searches.
 fn answer_sparse(
-    spec: &str,
+    args: &Args,
     collection: &BeirCollection,
     queries: &[Query],
     depth: usize,
     scratch: &Path,
 ) -> anyhow::Result<Answered> {
-    let encoder = match spec {
+    let encoder = match args.model.as_str() {
         "lexical" => encoding::lexical_for_records(input::corpus(collection)?)?,
-        spec => tamis_encoder::open(spec)?,
+        spec => tamis_encoder::open_with(spec, args.compute.checked()?)?,
     };
     let mut indexing = Indexing::new(IndexOptions::default(), scratch)?;
     let mut encode = EncodeReport::default();

@@ -1,6 +1,7 @@
 //! `tamis index`: documents or vectors to a stand-alone index, or into a collection.
 
 use crate::collection::{self, Filling, Target};
+use crate::compute::ComputeArgs;
 use crate::encoding::{self, BATCH, EncodeReport, Indexing};
 use crate::exit::{Exit, failure};
 use crate::input::{self, Broken, CsrFile, Extent, Record};
@@ -11,7 +12,7 @@ use serde::Serialize;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::sync::Arc;
-use tamis_encoder::{Encoder, InputKind};
+use tamis_encoder::{Compute, Encoder, InputKind};
 use tamis_index::{BuildReport, IndexOptions, Quantisation};
 
 /// Arguments of `tamis index`.
@@ -27,6 +28,8 @@ pub struct Args {
     /// `lexical`, or the folder of a checkpoint; default for texts: lexical. With vectors: the model that made them
     #[arg(long)]
     model: Option<String>,
+    #[command(flatten)]
+    compute: ComputeArgs,
     /// How weights become 8-bit impacts: auto, exact (integers 1 to 255 only) or max=WEIGHT
     #[arg(long, default_value = "auto")]
     quantise: Quantise,
@@ -83,6 +86,7 @@ pub fn run(args: &Args) -> anyhow::Result<Exit> {
         (None, Some(name)) => {
             let filling = Filling {
                 model: args.model.as_deref(),
+                compute: args.compute.checked()?,
                 input: &args.input,
                 json: args.json,
             };
@@ -148,14 +152,14 @@ fn add_documents(
 ) -> anyhow::Result<()> {
     let mut encoder: Option<Arc<dyn Encoder>> = None;
     if let Some(model) = &args.model {
-        encoder = Some(encoding::open_model_for(model, &args.input)?);
+        encoder = Some(encoding::open_model_for(model, &args.input, args.compute.checked()?)?);
     }
     let (records, extent) = input::documents(&args.input)?;
     let progress = Progress::new("read", "documents", extent, args.json);
     input::in_batches(records, broken, BATCH, |batch| {
         progress.add(batch.len());
         if encoder.is_none() && batch.iter().any(Record::is_text) {
-            encoder = Some(encoding::open_model_for("lexical", &args.input)?);
+            encoder = Some(encoding::open_model_for("lexical", &args.input, Compute::default())?);
         }
         for (id, tokens) in report.encode_records(encoder.as_deref(), InputKind::Document, batch)? {
             indexing.add_tokens(id, tokens)?;

@@ -81,7 +81,7 @@ impl State {
         if let Some(encoder) = open.get(spec) {
             return Ok(Arc::clone(encoder));
         }
-        let encoder = tamis_encoder::open(spec).map_err(|error| Failure::from(&error))?;
+        let encoder = tamis_encoder::open_with(spec, self.engine.compute()).map_err(|error| Failure::from(&error))?;
         if open.len() >= MAX_OPEN_MODELS {
             open.pop_first();
         }
