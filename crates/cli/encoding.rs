@@ -164,13 +164,13 @@ impl EncodeReport {
     }
 }
 
-/// Opens model `spec` to encode the documents of `input`.
+/// Opens model `spec` to encode the documents of `input`, computing as `compute` says.
 ///
 /// The lexical encoder normalises by the average length of the documents, so they are read once before,
 /// unless they come from stdin: then its default stands.
-pub fn open_model_for(spec: &str, input: &Path, long: Long) -> anyhow::Result<Arc<dyn Encoder>> {
+pub fn open_model_for(spec: &str, input: &Path, long: Long, compute: Compute) -> anyhow::Result<Arc<dyn Encoder>> {
     if spec != "lexical" || input == Path::new("-") {
-        return Ok(tamis_encoder::open_with(spec, &long.options(), Compute::default())?);
+        return Ok(tamis_encoder::open_with(spec, &long.options(), compute)?);
     }
     lexical_for_records(input::documents_only(input)?)
 }

@@ -2,6 +2,7 @@
 
 mod collection;
 mod commands;
+mod compute;
 mod dense;
 mod encoding;
 mod exit;
