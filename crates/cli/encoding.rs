@@ -9,12 +9,45 @@ use anyhow::{Context, bail};
 use serde::Serialize;
 use std::collections::HashSet;
 use std::path::Path;
+use std::str::FromStr;
 use std::sync::Arc;
 use std::time::Instant;
 use tamis_core::{SparseVector, Vocabulary};
 use tamis_encoder::lexical::{AverageLength, Lexical, LexicalOptions};
-use tamis_encoder::{Encoder, InputKind, SparseEncoding};
+use tamis_encoder::{CheckpointOptions, Compute, DenseEncoder, Encoder, InputKind, LongText, SparseEncoding};
 use tamis_index::{BuildReport, Extras, IndexBuilder, IndexOptions};
+
+/// `--long`: what becomes of texts that are longer than the model reads.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Long(Option<LongText>);
+
+impl Long {
+    /// Tokens that neighbouring windows share, unless told.
+    const OVERLAP: usize = 32;
+
+    /// As options of a checkpoint, which says itself what is done where the command does not.
+    pub fn options(self) -> CheckpointOptions {
+        CheckpointOptions {
+            long_text: self.0,
+            ..CheckpointOptions::default()
+        }
+    }
+}
+
+impl FromStr for Long {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let overlap = match text.split_once(':') {
+            None if text == "truncate" => return Ok(Self(Some(LongText::Truncate))),
+            None if text == "windows" => Some(Self::OVERLAP),
+            Some(("windows", overlap)) => overlap.parse().ok(),
+            _ => None,
+        };
+        let overlap = overlap.ok_or("truncate, windows or windows:OVERLAP, with a number of tokens")?;
+        Ok(Self(Some(LongText::Windows { overlap })))
+    }
+}
 
 /// Documents encoded at a time: enough for every core, little enough to show progress.
 pub const BATCH: usize = 512;
@@ -29,6 +62,10 @@ pub struct EncodeReport {
     pub documents: u64,
     /// Texts cut to the model's length.
     pub truncated: u64,
+    /// Texts read in more than one window.
+    pub windowed: u64,
+    /// Windows of all texts.
+    pub windows: u64,
     /// Tokens of all texts, as the model counts them.
     pub tokens: u64,
     /// Time in the encoder.
@@ -51,13 +88,42 @@ impl EncodeReport {
         let start = Instant::now();
         let encodings = encoder.encode(kind, texts)?;
         self.seconds += start.elapsed().as_secs_f64();
-        self.documents += encodings.len() as u64;
-        self.truncated += encodings.iter().filter(|encoding| encoding.truncated).count() as u64;
-        self.tokens += encodings.iter().map(|encoding| encoding.num_tokens as u64).sum::<u64>();
+        for encoding in &encodings {
+            self.count(encoding.num_tokens, encoding.num_windows, encoding.truncated);
+        }
+        self.set_rate();
+        Ok(encodings)
+    }
+
+    /// Encodes `texts` to dense vectors and counts.
+    pub fn encode_dense(
+        &mut self,
+        encoder: &DenseEncoder,
+        kind: InputKind,
+        texts: &[&str],
+    ) -> anyhow::Result<Vec<Vec<f32>>> {
+        let start = Instant::now();
+        let encodings = encoder.encode(kind, texts)?;
+        self.seconds += start.elapsed().as_secs_f64();
+        for encoding in &encodings {
+            self.count(encoding.num_tokens, 1, encoding.truncated);
+        }
+        self.set_rate();
+        Ok(encodings.into_iter().map(|encoding| encoding.values).collect())
+    }
+
+    fn count(&mut self, num_tokens: usize, num_windows: usize, truncated: bool) {
+        self.documents += 1;
+        self.tokens += num_tokens as u64;
+        self.windows += num_windows as u64;
+        self.windowed += u64::from(num_windows > 1);
+        self.truncated += u64::from(truncated);
+    }
+
+    fn set_rate(&mut self) {
         #[expect(clippy::cast_precision_loss, reason = "a rate for people")]
         let documents = self.documents as f64;
         self.documents_per_second = documents / self.seconds.max(1e-9);
-        Ok(encodings)
     }
 
     /// The ids of `batch` with their token weights. Texts are encoded, vectors pass unchanged; `encoder` may be
@@ -97,24 +163,30 @@ impl EncodeReport {
         self.cache = Some(report);
     }
 
-    /// Says on stderr when texts were cut.
-    pub fn warn_truncated(&self) {
+    /// Says on stderr when texts were cut, or read in windows.
+    pub fn warn_long(&self) {
         if self.truncated > 0 {
             let (cut, all) = (output::grouped(self.truncated), output::grouped(self.documents));
             output::note(&format!(
-                "note: {cut} of {all} texts are longer than the model reads and were cut"
+                "note: {cut} of {all} texts are longer than the model reads and were cut (--long windows reads them whole)"
+            ));
+        }
+        if self.windowed > 0 {
+            let [long, all, windows] = [self.windowed, self.documents, self.windows].map(output::grouped);
+            output::note(&format!(
+                "note: {long} of {all} texts are longer than the model reads at once: {windows} windows in all"
             ));
         }
     }
 }
 
-/// Opens model `spec` to encode the documents of `input`.
+/// Opens model `spec` to encode the documents of `input`, computing as `compute` says.
 ///
 /// The lexical encoder normalises by the average length of the documents, so they are read once before,
 /// unless they come from stdin: then its default stands.
-pub fn open_model_for(spec: &str, input: &Path) -> anyhow::Result<Arc<dyn Encoder>> {
+pub fn open_model_for(spec: &str, input: &Path, long: Long, compute: Compute) -> anyhow::Result<Arc<dyn Encoder>> {
     if spec != "lexical" || input == Path::new("-") {
-        return Ok(tamis_encoder::open(spec)?);
+        return Ok(tamis_encoder::open_with(spec, &long.options(), compute)?);
     }
     lexical_for_records(input::documents_only(input)?)
 }

@@ -119,6 +119,7 @@ fn of_encoder(error: &tamis_encoder::Error) -> Option<Exit> {
         }
         Error::Unsupported { .. } => Some(Exit::Mismatch),
         Error::Read { source, .. } | Error::Write { source, .. } => of_io(source),
+        Error::DevicePrecision { .. } | Error::DeviceNotBuilt { .. } => Some(Exit::Usage),
         _ => None,
     }
 }

@@ -3,6 +3,8 @@
 mod cache;
 mod collection;
 mod commands;
+mod compute;
+mod dense;
 mod encoding;
 mod exit;
 mod input;

@@ -235,6 +235,15 @@ fn piped(folder: &Path, args: &[&str], file: &str) -> Value {
     serde_json::from_slice(&output.stdout).unwrap_or_default()
 }
 
+/// Runs `args` with a file as stdin, which must be refused.
+fn refuse(folder: &Path, (args, file): (&[&str], &str), code: i32, needle: &str) {
+    let input = fs::File::open(folder.join(file)).expect("there");
+    let output = tamis(folder, args).stdin(input).output().expect("the binary starts");
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(code), "{stderr}");
+    assert!(stderr.contains(needle), "{stderr}");
+}
+
 #[test]
 fn parts_of_something_else_are_refused() {
     let folder = folder();
@@ -243,17 +252,11 @@ fn parts_of_something_else_are_refused() {
     killed_after_a_part(folder, &args, &many());
     let other = many().replace("sieve 3 ", "colander 3 ");
     fs::write(folder.join("other.jsonl"), other).expect("writable");
-    let refuse = |args: &[&str], file: &str, code: i32, needle: &str| {
-        let input = fs::File::open(folder.join(file)).expect("there");
-        let output = tamis(folder, args).stdin(input).output().expect("the binary starts");
-        let stderr = String::from_utf8_lossy(&output.stderr);
-        assert_eq!(output.status.code(), Some(code), "{stderr}");
-        assert!(stderr.contains(needle), "{stderr}");
-    };
+    let refuse = |args: &[&str], file: &str, code: i32, needle: &str| refuse(folder, (args, file), code, needle);
     refuse(&args, "other.jsonl", 6, "another input");
     refuse(&args, "documents.jsonl", 6, "input");
     let query = [&args[..], &["--kind", "query"]].concat();
-    refuse(&query, "other.jsonl", 6, "another model, kind or form");
+    refuse(&query, "other.jsonl", 6, "another model, kind, precision or form");
     let part = folder.join("out.parts/part-000000");
     let mut bytes = fs::read(&part).expect("there");
     bytes[100] ^= 1;
@@ -301,4 +304,72 @@ fn the_cache_saves_encoding_and_changes_nothing() {
         0,
         "queries are other vectors"
     );
+}
+
+/// A SPLADE checkpoint that reads 24 tokens.
+const CHECKPOINT: &str = concat!(
+    env!("CARGO_MANIFEST_DIR"),
+    "/crates/tamis-encoder/tests/fixtures/splade-v3"
+);
+
+#[test]
+fn parts_of_another_precision_length_or_expansion_are_refused() {
+    let folder = folder();
+    let folder = folder.path();
+    let args = [
+        "encode",
+        "-",
+        "-o",
+        "out",
+        "--resume",
+        "--part-texts",
+        "512",
+        "--model",
+        CHECKPOINT,
+    ];
+    killed_after_a_part(folder, &args, &many());
+    fs::write(folder.join("many.jsonl"), many()).expect("writable");
+    let with = |more: &[&'static str]| [&args[..], more].concat();
+    let made = "another model, kind, precision or form";
+    refuse(folder, (&with(&["--precision", "int8"]), "many.jsonl"), 6, made);
+    refuse(folder, (&with(&["--long", "windows:4"]), "many.jsonl"), 6, made);
+    let expanded = many().replacen("\"id\": 3, ", "\"id\": 3, \"expansion\": \"\", ", 1);
+    fs::write(folder.join("expanded.jsonl"), expanded).expect("writable");
+    refuse(folder, (&args, "expanded.jsonl"), 6, "another input");
+    piped(folder, &args, "many.jsonl");
+    assert_eq!(lines(&folder.join("out")).len(), 2000);
+}
+
+#[test]
+fn the_cache_tells_precisions_apart_and_remembers_windows() {
+    let folder = folder();
+    let folder = folder.path();
+    let text = "mill wheel stone ".repeat(19);
+    let line = format!("{{\"id\": \"long\", \"text\": {text:?}}}\n");
+    fs::write(folder.join("long.jsonl"), line).expect("writable");
+    let encode = |more: &[&str]| {
+        let args = ["encode", "long.jsonl", "-o", "out", "--json", "--cache", "cache"];
+        let report = succeed(folder, &[&args[..], &["--model", CHECKPOINT], more].concat()).json();
+        assert!(report["documents_per_second"].as_f64() > Some(0.0), "{report}");
+        let vectors = fs::read_to_string(folder.join("out")).expect("written");
+        (
+            report["cache"]["hits"].clone(),
+            report["windows"].clone(),
+            report["truncated"].clone(),
+            vectors,
+        )
+    };
+    let settings: [&[&str]; 4] = [
+        &[],
+        &["--precision", "int16"],
+        &["--precision", "int8"],
+        &["--long", "windows:4"],
+    ];
+    let first = settings.map(|setting| encode(setting));
+    for (setting, first) in settings.iter().zip(first) {
+        assert_eq!(first.0, 0, "{setting:?}");
+        let again = encode(setting);
+        assert_eq!(again, (json!(1), first.1, first.2, first.3), "{setting:?}");
+    }
+    assert_eq!(encode(&["--long", "windows:4"]).2, 0, "read whole");
 }

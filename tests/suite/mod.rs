@@ -2,7 +2,9 @@
 
 mod collections;
 mod demo;
+mod devices;
 mod encoding;
+mod long_texts;
 mod models;
 mod offline;
 mod service;

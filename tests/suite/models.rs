@@ -77,6 +77,18 @@ fn inspect_tells_what_was_found() {
     assert_eq!(value("document.architectures"), serde_json::json!(["BertForMaskedLM"]));
     assert_eq!(value("document.pooling"), "max");
     assert!(value("document.parameters")["F32"].as_u64() > Some(1000));
+    let tamis = folder.path().join("plain/tamis.json");
+    fs::write(tamis, r#"{"preset": "splade-v3", "max_length": 20}"#).expect("writable");
+    let found = succeed(folder.path(), &["model", "inspect", "plain", "--json"]).json();
+    let source = |setting: &str| {
+        let findings = found["findings"].as_array().expect("a list");
+        let finding = findings.iter().find(|finding| finding["setting"] == setting);
+        finding.unwrap_or_else(|| panic!("no {setting} in {found}"))["source"].clone()
+    };
+    assert_eq!(source("preset"), "tamis.json");
+    assert_eq!(source("document.max_length"), "tamis.json");
+    assert_eq!(source("document.pooling"), "preset");
+    assert_eq!(source("document.stop_words"), "default");
     let text = succeed(folder.path(), &["model", "inspect", "plain"]).stdout;
     assert!(
         text.contains("BertForMaskedLM") && text.contains("config.json"),

@@ -1,8 +1,8 @@
 //! The encode cache: vectors by what they are made of, so that a text is encoded once.
 //!
-//! The key is a digest of text, kind and model (its fingerprint and all settings in force), so a hit is the vector that
-//! the model would give. Entries are only ever added. Any number of runs may use one folder at a time; killing one
-//! loses at most what it had not written yet.
+//! The key is a digest of text, kind, model (its fingerprint and all settings in force), device and precision, so a hit
+//! is the vector that the model would give. Entries are only ever added. Any number of runs may use one folder at a
+//! time; killing one loses at most what it had not written yet.
 
 mod segment;
 mod store;
@@ -14,10 +14,10 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use store::{Key, Store};
 use tamis_core::{Fingerprint, Vocabulary};
-use tamis_encoder::{Encoder, Error, InputKind, QueryWeighting, SparseEncoding};
+use tamis_encoder::{Compute, Encoder, Error, InputKind, QueryWeighting, SparseEncoding};
 
 /// Raised whenever the same model would give other vectors than before.
-const REVISION: &[u8] = b"tamis encode cache 1";
+const REVISION: &[u8] = b"tamis encode cache 2";
 
 /// What a cache was good for.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
@@ -31,7 +31,7 @@ pub struct CacheReport {
 /// An encoder that looks into a cache first.
 pub struct CachingEncoder {
     inner: Arc<dyn Encoder>,
-    /// Digest state of revision and model.
+    /// Digest state of revision, model, device and precision.
     model: blake3::Hasher,
     store: Mutex<Store>,
     hits: AtomicU64,
@@ -39,18 +39,22 @@ pub struct CachingEncoder {
 }
 
 impl CachingEncoder {
-    /// Puts the cache in `folder`, which is made where there is none, before `inner`.
-    pub fn open(folder: &Path, inner: Arc<dyn Encoder>) -> anyhow::Result<Self> {
+    /// Puts the cache in `folder`, which is made where there is none, before `inner`, which computes as `compute` says.
+    pub fn open(folder: &Path, inner: Arc<dyn Encoder>, compute: Compute) -> anyhow::Result<Self> {
         let store = Store::open(folder).with_context(|| format!("cannot use the cache {}", folder.display()))?;
         let mut model = blake3::Hasher::new();
         model.update(REVISION);
         model.update(inner.fingerprint().as_bytes());
-        // Settings that a fingerprint leaves out, such as a precision, are in the description; the place does not count.
+        // A description also has what a fingerprint leaves out; the place does not count. Neither knows where and how
+        // exactly the model computes, which changes the last digits.
         let mut description = inner.description();
         if let Some(fields) = description.as_object_mut() {
             fields.remove("path");
         }
-        model.update(description.to_string().as_bytes());
+        for part in [description.to_string(), serde_json::to_string(&compute)?] {
+            model.update(&(part.len() as u64).to_le_bytes());
+            model.update(part.as_bytes());
+        }
         Ok(Self {
             inner,
             model,

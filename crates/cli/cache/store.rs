@@ -8,7 +8,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use tamis_encoder::SparseEncoding;
 
-/// A digest of text, kind and model.
+/// A digest of text, kind, model and how exactly it computes.
 pub(super) type Key = [u8; 32];
 
 const ENDING: &str = "vectors";
@@ -116,7 +116,9 @@ fn short(key: &Key) -> [u8; 8] {
 
 fn encoded(encoding: &SparseEncoding) -> Vec<u8> {
     let mut bytes = Vec::new();
-    bytes.extend((encoding.num_tokens as u64).to_le_bytes());
+    for count in [encoding.num_tokens, encoding.num_windows] {
+        bytes.extend((count as u64).to_le_bytes());
+    }
     bytes.push(encoding.truncated.into());
     write_tokens(&encoding.tokens, &mut bytes);
     bytes
@@ -124,12 +126,15 @@ fn encoded(encoding: &SparseEncoding) -> Vec<u8> {
 
 fn decoded(bytes: &[u8]) -> Option<SparseEncoding> {
     let (num_tokens, rest) = bytes.split_first_chunk()?;
+    let (num_windows, rest) = rest.split_first_chunk()?;
     let (&truncated, mut rest) = rest.split_first()?;
     let tokens = read_tokens(&mut rest)?;
-    let num_tokens = usize::try_from(u64::from_le_bytes(*num_tokens)).ok()?;
+    let count = |bytes: &[u8; 8]| usize::try_from(u64::from_le_bytes(*bytes)).ok();
+    let (num_tokens, num_windows) = (count(num_tokens)?, count(num_windows)?);
     rest.is_empty().then_some(SparseEncoding {
         tokens,
         num_tokens,
+        num_windows,
         truncated: truncated != 0,
     })
 }
@@ -142,6 +147,7 @@ mod tests {
         SparseEncoding {
             tokens: vec![(format!("t{number}"), f32::from(number) + 0.25)],
             num_tokens: number.into(),
+            num_windows: usize::from(number % 3),
             truncated: number.is_multiple_of(2),
         }
     }

@@ -1,7 +1,8 @@
 //! `tamis encode`: texts to sparse vectors.
 
 use crate::cache::CachingEncoder;
-use crate::encoding::{self, BATCH, EncodeReport};
+use crate::compute::ComputeArgs;
+use crate::encoding::{self, BATCH, EncodeReport, Long};
 use crate::exit::{Exit, failure};
 use crate::input::{self, Broken, Record};
 use crate::output;
@@ -13,7 +14,7 @@ use std::io::BufRead;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use tamis_core::{INTEGER_RULES, IntegerRule, Vocabulary};
-use tamis_encoder::{Encoder, InputKind};
+use tamis_encoder::{Compute, Encoder, InputKind};
 
 /// Arguments of `tamis encode`.
 #[derive(clap::Args)]
@@ -23,6 +24,11 @@ pub struct Args {
     /// `lexical`, or the folder of a checkpoint
     #[arg(long, default_value = "lexical")]
     model: String,
+    /// Texts longer than the model reads: truncate, windows or windows:OVERLAP (tokens shared by neighbours; 32 unless told)
+    #[arg(long, value_name = "HOW")]
+    long: Option<Long>,
+    #[command(flatten)]
+    compute: ComputeArgs,
     /// What the texts are
     #[arg(long, value_enum, default_value_t = Kind::Document)]
     kind: Kind,
@@ -85,124 +91,141 @@ struct Report<'a> {
 
 /// Runs `tamis encode`.
 pub fn run(args: &Args) -> anyhow::Result<Exit> {
-    let mut encoder = encoding::open_model_for(&args.model, &args.input)?;
+    let format = args.format;
+    let compute = args.compute.checked()?;
+    let mut encoder = encoding::open_model_for(&args.model, &args.input, args.long.unwrap_or_default(), compute)?;
     let cache = args.cache.as_deref();
     let cache = cache
-        .map(|dir| CachingEncoder::open(dir, Arc::clone(&encoder)))
+        .map(|dir| CachingEncoder::open(dir, Arc::clone(&encoder), compute))
         .transpose()?
         .map(Arc::new);
     if let Some(cache) = &cache {
         encoder = Arc::clone(cache) as Arc<dyn Encoder>;
     }
     let writer = vectors::writer(
-        args.format,
+        format,
         args.output.as_deref(),
         args.quantise,
-        vocabulary(args, encoder.as_ref())?,
+        vocabulary(args, format, encoder.as_ref())?,
     )?;
+    let work = Work {
+        args,
+        encoder: encoder.as_ref(),
+        has_content: format.has_content(),
+    };
     let mut broken = Broken::new(args.skip_broken);
     let mut report = EncodeReport::default();
     let resumed = match &args.output {
         Some(output) if args.resume => {
-            let parts = Parts::open(output, &settings(args, encoder.as_ref()), args.part_texts)?;
-            in_parts(args, encoder.as_ref(), writer, parts, (&mut broken, &mut report))?
+            let parts = Parts::open(output, &work.settings(compute), args.part_texts)?;
+            work.in_parts(writer, parts, (&mut broken, &mut report))?
         }
         _ => {
-            straight(args, encoder.as_ref(), writer, (&mut broken, &mut report))?;
+            work.straight(writer, (&mut broken, &mut report))?;
             0
         }
     };
     report.finish_cache(cache.as_deref());
-    report.warn_truncated();
-    if args.json {
-        output::json(&Report {
-            output: args.output.as_deref(),
-            resumed,
-            encode: report,
-        })?;
-    }
+    report.warn_long();
+    print(args, resumed, report)?;
     Ok(broken.exit())
 }
 
-/// Writes each batch as it is encoded.
-fn straight(
-    args: &Args,
-    encoder: &dyn Encoder,
-    mut writer: Box<dyn VectorWriter>,
-    (broken, report): (&mut Broken, &mut EncodeReport),
-) -> anyhow::Result<()> {
-    let (records, extent) = input::documents(&args.input)?;
-    let progress = Progress::new("encoded", "texts", extent, args.json);
-    input::in_batches(records, broken, BATCH, |batch| {
-        progress.add(batch.len());
-        encode(args, encoder, report, batch)?
-            .iter()
-            .try_for_each(|encoded| writer.add(encoded))
-    })?;
-    writer.finish()?;
-    progress.finish();
-    Ok(())
-}
-
-/// Keeps parts, then writes them all; gives how many texts an earlier run had done.
-fn in_parts(
-    args: &Args,
-    encoder: &dyn Encoder,
-    mut writer: Box<dyn VectorWriter>,
-    mut parts: Parts,
-    (broken, report): (&mut Broken, &mut EncodeReport),
-) -> anyhow::Result<u64> {
-    let resumed = parts.num_done();
-    let (records, extent) = input::documents(&args.input)?;
-    let progress = Progress::new("encoded", "texts", extent, args.json);
-    input::in_batches(records, broken, BATCH, |batch| {
-        progress.add(batch.len());
-        if parts.is_done(&batch)? {
-            return Ok(());
-        }
-        parts.add(&encode(args, encoder, report, batch)?)
-    })?;
-    parts.replay(|encoded| writer.add(encoded))?;
-    writer.finish()?;
-    parts.remove()?;
-    progress.finish();
-    if resumed > 0 && !args.json {
-        output::note(&format!("note: {} texts were done before", output::grouped(resumed)));
+/// Prints the report of `--json`.
+fn print(args: &Args, resumed: u64, encode: EncodeReport) -> anyhow::Result<()> {
+    if !args.json {
+        return Ok(());
     }
-    Ok(resumed)
+    output::json(&Report {
+        output: args.output.as_deref(),
+        resumed,
+        encode,
+    })
 }
 
-fn encode(
-    args: &Args,
-    encoder: &dyn Encoder,
-    report: &mut EncodeReport,
-    batch: Vec<Record>,
-) -> anyhow::Result<Vec<Encoded>> {
-    let has_content = args.format.has_content();
-    let contents: Vec<Option<String>> = batch
-        .iter()
-        .map(|record| has_content.then(|| record.joined_text().unwrap_or_default()))
-        .collect();
-    let encoded = report.encode_records(Some(encoder), args.kind.into(), batch)?;
-    let encoded = encoded.into_iter().zip(contents);
-    Ok(encoded
-        .map(|((id, tokens), content)| Encoded { id, content, tokens })
-        .collect())
+/// Texts of one kind through one model.
+struct Work<'a> {
+    args: &'a Args,
+    encoder: &'a dyn Encoder,
+    /// Whether the output repeats the texts.
+    has_content: bool,
 }
 
-/// Everything that decides what parts hold.
-fn settings(args: &Args, encoder: &dyn Encoder) -> String {
-    let kind = match args.kind {
-        Kind::Document => "document",
-        Kind::Query => "query",
-    };
-    let content = args.format.has_content();
-    format!("1 {} {kind} content={content} batch={BATCH}", encoder.fingerprint())
+impl Work<'_> {
+    /// Writes each batch as it is encoded.
+    fn straight(
+        &self,
+        mut writer: Box<dyn VectorWriter>,
+        (broken, report): (&mut Broken, &mut EncodeReport),
+    ) -> anyhow::Result<()> {
+        let (records, extent) = input::documents(&self.args.input)?;
+        let progress = Progress::new("encoded", "texts", extent, self.args.json);
+        input::in_batches(records, broken, BATCH, |batch| {
+            progress.add(batch.len());
+            self.encode(report, batch)?
+                .iter()
+                .try_for_each(|encoded| writer.add(encoded))
+        })?;
+        writer.finish()?;
+        progress.finish();
+        Ok(())
+    }
+
+    /// Keeps parts, then writes them all; gives how many texts an earlier run had done.
+    fn in_parts(
+        &self,
+        mut writer: Box<dyn VectorWriter>,
+        mut parts: Parts,
+        (broken, report): (&mut Broken, &mut EncodeReport),
+    ) -> anyhow::Result<u64> {
+        let resumed = parts.num_done();
+        let (records, extent) = input::documents(&self.args.input)?;
+        let progress = Progress::new("encoded", "texts", extent, self.args.json);
+        input::in_batches(records, broken, BATCH, |batch| {
+            progress.add(batch.len());
+            if parts.is_done(&batch)? {
+                return Ok(());
+            }
+            parts.add(&self.encode(report, batch)?)
+        })?;
+        parts.replay(|encoded| writer.add(encoded))?;
+        writer.finish()?;
+        parts.remove()?;
+        progress.finish();
+        if resumed > 0 && !self.args.json {
+            output::note(&format!("note: {} texts were done before", output::grouped(resumed)));
+        }
+        Ok(resumed)
+    }
+
+    fn encode(&self, report: &mut EncodeReport, batch: Vec<Record>) -> anyhow::Result<Vec<Encoded>> {
+        let contents: Vec<Option<String>> = batch
+            .iter()
+            .map(|record| self.has_content.then(|| record.joined_text().unwrap_or_default()))
+            .collect();
+        let encoded = report.encode_records(Some(self.encoder), self.args.kind.into(), batch)?;
+        let encoded = encoded.into_iter().zip(contents);
+        Ok(encoded
+            .map(|((id, tokens), content)| Encoded { id, content, tokens })
+            .collect())
+    }
+
+    /// Everything that decides what parts hold, but for what is read; `--long` and what becomes of expansions are part
+    /// of the fingerprint.
+    fn settings(&self, compute: Compute) -> String {
+        let kind = match self.args.kind {
+            Kind::Document => "document",
+            Kind::Query => "query",
+        };
+        let Compute { device, precision } = compute;
+        let (content, model) = (self.has_content, self.encoder.fingerprint());
+        format!("2 {model} {kind} content={content} batch={BATCH} device={device} precision={precision}")
+    }
 }
 
 /// The columns that are numbered before the first text: those of `--vocabulary`, else the model's own.
-fn vocabulary(args: &Args, encoder: &dyn Encoder) -> anyhow::Result<Vocabulary> {
-    if !matches!(args.format, Format::Csr | Format::Npz) {
+fn vocabulary(args: &Args, format: Format, encoder: &dyn Encoder) -> anyhow::Result<Vocabulary> {
+    if !matches!(format, Format::Csr | Format::Npz) {
         return Ok(Vocabulary::new());
     }
     let Some(path) = &args.vocabulary else {

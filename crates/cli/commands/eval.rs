@@ -1,7 +1,9 @@
 //! `tamis eval`: score a model on a judged collection, or runs of any system.
 
 use crate::collection;
-use crate::encoding::{self, BATCH, EncodeReport, Indexing};
+use crate::compute::ComputeArgs;
+use crate::dense;
+use crate::encoding::{self, BATCH, EncodeReport, Indexing, Long};
 use crate::exit::{Exit, failure};
 use crate::input::{self, Broken};
 use crate::judged::{self, Threshold};
@@ -13,8 +15,9 @@ use anyhow::Context;
 use serde::Serialize;
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Instant;
-use tamis_encoder::InputKind;
+use tamis_encoder::{DenseEncoder, Encoder, InputKind};
 use tamis_engine::{CollectionConfig, Engine, Mode, SearchRequest};
 use tamis_eval::{BeirCollection, Evaluation, Metric, Qrels, Query, QueryEvaluation, Run, ScoredDocument, Scores};
 use tamis_index::IndexOptions;
@@ -25,9 +28,14 @@ pub struct Args {
     /// A BEIR folder or its archive (.tar.zst, .tar.gz, .zip); with --qrels: TREC run files
     #[arg(required = true)]
     paths: Vec<PathBuf>,
-    /// bm25, lexical, or the folder of a checkpoint
+    /// bm25, lexical, or the folder of a checkpoint; a dense sentence encoder is scored by the cosine, without an index
     #[arg(long, default_value = "lexical")]
     model: String,
+    /// Texts longer than the model reads: truncate, windows or windows:OVERLAP (tokens shared by neighbours; 32 unless told)
+    #[arg(long, value_name = "HOW")]
+    long: Option<Long>,
+    #[command(flatten)]
+    compute: ComputeArgs,
     /// Which judgements of the collection
     #[arg(long, default_value = "test")]
     split: String,
@@ -140,7 +148,11 @@ fn evaluate_collection(args: &Args, path: &Path, metrics: &[Metric]) -> anyhow::
     let depth = args.k as usize + 1;
     let answered = match args.model.as_str() {
         "bm25" => answer_bm25(&collection, &queries, depth, scratch.path())?,
-        model => answer_sparse(model, &collection, &queries, depth, scratch.path())?,
+        model if DenseEncoder::is_in(Path::new(model))? => answer_dense(args, &collection, &queries, depth)?,
+        _ => {
+            let encoder = open_model(args, &collection)?;
+            answer_sparse(encoder, &collection, &queries, depth, scratch.path())?
+        }
     };
     let mut run = Run::new();
     for (query, hits) in queries.iter().zip(answered.hits) {
@@ -178,18 +190,25 @@ fn evaluate_collection(args: &Args, path: &Path, metrics: &[Metric]) -> anyhow::
     Ok(judged::check(&args.fail_under, &evaluation, Exit::Done))
 }
 
-/// Encodes the documents with model `spec`, indexes them, searches.
+/// Opens the model to encode `collection`.
+fn open_model(args: &Args, collection: &BeirCollection) -> anyhow::Result<Arc<dyn Encoder>> {
+    match args.model.as_str() {
+        "lexical" => encoding::lexical_for_records(input::corpus(collection)?),
+        spec => {
+            let options = args.long.unwrap_or_default().options();
+            Ok(tamis_encoder::open_with(spec, &options, args.compute.checked()?)?)
+        }
+    }
+}
+
+/// Encodes the documents, indexes them, searches.
 fn answer_sparse(
-    spec: &str,
+    encoder: Arc<dyn Encoder>,
     collection: &BeirCollection,
     queries: &[Query],
     depth: usize,
     scratch: &Path,
 ) -> anyhow::Result<Answered> {
-    let encoder = match spec {
-        "lexical" => encoding::lexical_for_records(input::corpus(collection)?)?,
-        spec => tamis_encoder::open(spec)?,
-    };
     let mut indexing = Indexing::new(IndexOptions::default(), scratch)?;
     let mut encode = EncodeReport::default();
     let progress = Progress::new("encoded", "documents", input::corpus_extent(collection)?, false);
@@ -201,7 +220,7 @@ fn answer_sparse(
         Ok(())
     })?;
     progress.finish();
-    encode.warn_truncated();
+    encode.warn_long();
     let path = scratch.join(standalone::FILE_NAME);
     let build = indexing.finish(&path, false)?;
     let index = standalone::open(&path)?;
@@ -227,6 +246,26 @@ fn answer_sparse(
             postings: build.num_postings,
         },
         search: answers.report,
+    })
+}
+
+/// Encodes the documents with a dense encoder and scores each of them for each query.
+fn answer_dense(args: &Args, collection: &BeirCollection, queries: &[Query], depth: usize) -> anyhow::Result<Answered> {
+    let encoder = DenseEncoder::open(Path::new(&args.model), None, args.compute.checked()?)?;
+    let mut encode = EncodeReport::default();
+    let vectors = dense::Vectors::encode(&encoder, collection, &mut encode)?;
+    encode.warn_long();
+    let start = Instant::now();
+    let (hits, timings) = vectors.answer(&encoder, queries, depth)?;
+    Ok(Answered {
+        documents: vectors.len() as u64,
+        hits,
+        encode,
+        index: IndexSize {
+            bytes: vectors.bytes(),
+            postings: 0,
+        },
+        search: timings.report("cosine", Setting::once(depth), start.elapsed().as_secs_f64()),
     })
 }
 

@@ -2,7 +2,8 @@
 
 use crate::cache::CachingEncoder;
 use crate::collection::{self, Filling, Target};
-use crate::encoding::{self, BATCH, EncodeReport, Indexing};
+use crate::compute::ComputeArgs;
+use crate::encoding::{self, BATCH, EncodeReport, Indexing, Long};
 use crate::exit::{Exit, failure};
 use crate::input::{self, Broken, CsrFile, Extent, Record};
 use crate::output;
@@ -31,6 +32,11 @@ pub struct Args {
     /// Look for vectors in this folder first, and keep new ones there: indexing again costs no model time
     #[arg(long, value_name = "DIR", conflicts_with = "collection")]
     cache: Option<PathBuf>,
+    /// Texts longer than the model reads: truncate, windows or windows:OVERLAP (tokens shared by neighbours; 32 unless told)
+    #[arg(long, value_name = "HOW")]
+    long: Option<Long>,
+    #[command(flatten)]
+    compute: ComputeArgs,
     /// How weights become 8-bit impacts: auto, exact (integers 1 to 255 only) or max=WEIGHT
     #[arg(long, default_value = "auto")]
     quantise: Quantise,
@@ -87,7 +93,9 @@ pub fn run(args: &Args) -> anyhow::Result<Exit> {
         (None, Some(name)) => {
             let filling = Filling {
                 model: args.model.as_deref(),
+                compute: args.compute.checked()?,
                 input: &args.input,
+                long: args.long,
                 json: args.json,
             };
             collection::fill(&args.target, name, &filling, &mut broken)?;
@@ -152,9 +160,10 @@ fn add_documents(
 ) -> anyhow::Result<()> {
     let mut cache: Option<Arc<CachingEncoder>> = None;
     let mut open = |model: &str| -> anyhow::Result<Arc<dyn Encoder>> {
-        let encoder = encoding::open_model_for(model, &args.input)?;
+        let compute = args.compute.checked()?;
+        let encoder = encoding::open_model_for(model, &args.input, args.long.unwrap_or_default(), compute)?;
         let Some(dir) = &args.cache else { return Ok(encoder) };
-        let caching = Arc::new(CachingEncoder::open(dir, encoder)?);
+        let caching = Arc::new(CachingEncoder::open(dir, encoder, compute)?);
         cache = Some(Arc::clone(&caching));
         Ok(caching)
     };
@@ -173,7 +182,7 @@ fn add_documents(
     })?;
     progress.finish();
     report.finish_cache(cache.as_deref());
-    report.warn_truncated();
+    report.warn_long();
     encoder.map_or(Ok(()), |encoder| indexing.set_model(encoder.as_ref()))
 }
 

@@ -1,10 +1,12 @@
 //! `tamis serve`: collections over HTTP.
 
+use crate::compute::ComputeArgs;
 use crate::exit::Exit;
 use crate::output;
 use std::net::IpAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
+use tamis_encoder::CheckpointOptions;
 use tamis_engine::Engine;
 use tamis_server::{Server, ServerOptions};
 
@@ -17,6 +19,8 @@ pub struct Args {
     /// The model of /v1/encode and /embed_sparse requests that name none: `lexical`, or the folder of a checkpoint
     #[arg(long, default_value_t = ServerOptions::default().default_model)]
     model: String,
+    #[command(flatten)]
+    compute: ComputeArgs,
     #[command(flatten)]
     address: Address,
 }
@@ -52,9 +56,10 @@ impl Address {
 
 /// Runs `tamis serve`.
 pub fn run(args: &Args) -> anyhow::Result<Exit> {
-    let engine = Arc::new(Engine::open(&args.data)?);
+    let compute = args.compute.checked()?;
+    let engine = Arc::new(Engine::open_with(&args.data, compute)?);
     // A model that cannot be opened is said at once, not to the first client.
-    tamis_encoder::open(&args.model)?;
+    tamis_encoder::open_with(&args.model, &CheckpointOptions::default(), compute)?;
     let mut options = args.address.options();
     options.default_model.clone_from(&args.model);
     listen(options, engine)

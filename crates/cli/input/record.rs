@@ -112,11 +112,21 @@ impl Record {
         matches!(self.body, Body::Text { .. })
     }
 
-    /// Title and text as encoders read them; `None` for a vector.
+    /// What is predicted to be asked about the text, where it says so.
+    pub fn expansion(&self) -> Option<&str> {
+        self.fields.get("expansion").and_then(Value::as_str)
+    }
+
+    /// Title and text as encoders read them, with the text's own "expansion" behind a separator where it has one (for
+    /// uniCOIL and TILDEv2); `None` for a vector.
     pub fn joined_text(&self) -> Option<String> {
-        match &self.body {
-            Body::Text { title, text } => Some(tamis_encoder::joined(Some(title), text).into()),
-            Body::Vector(_) => None,
+        let Body::Text { title, text } = &self.body else {
+            return None;
+        };
+        let joined = tamis_encoder::joined(Some(title), text);
+        match self.expansion() {
+            Some(expansion) => Some(format!("{joined} [SEP] {expansion}")),
+            None => Some(joined.into()),
         }
     }
 }

@@ -83,7 +83,7 @@ impl Parts {
             open_texts: 0,
         };
         if parts.manifest.settings != settings {
-            return Err(parts.other("another model, kind or form"));
+            return Err(parts.other("another model, kind, precision or form"));
         }
         parts.check()?;
         Ok(parts)
@@ -231,6 +231,11 @@ fn hash(hasher: &mut blake3::Hasher, record: &Record) {
         Body::Text { title, text } => {
             part(title.as_bytes());
             part(text.as_bytes());
+            // An expansion that is empty still puts a separator behind the text.
+            if let Some(expansion) = record.expansion() {
+                part(b"expansion");
+                part(expansion.as_bytes());
+            }
         }
         Body::Vector(tokens) => {
             let mut bytes = Vec::new();

@@ -1,64 +1,72 @@
 //! Checkpoint directories as encoders.
 //!
 //! A checkpoint is opened as it was published: configuration, weights and tokenizer are read and checked once, and
-//! nothing else is needed to encode. `layout` knows the directory layouts, `load` the tensor names, [`CheckpointOptions`]
-//! what is left to decide.
+//! nothing else is needed to encode. `layout` knows the directory layouts, `load` and `heads` the tensor names,
+//! `presets.json` the published families, [`CheckpointOptions`] what is left to decide.
 
 mod ascii_words;
+mod batches;
+mod columns;
 mod config;
+mod dense;
+mod dense_layout;
+mod heads;
 mod inspection;
 mod json;
 mod layout;
 mod load;
+mod lsr;
 mod model;
+mod opening;
+mod options_file;
+mod pair;
 mod policy;
+mod preset;
+mod quantisation;
+mod query_lookup;
 mod query_table;
+mod settings;
+mod side;
 mod tokenizer;
 mod weights;
 mod wordpiece;
+mod words;
 
+pub use dense::{DenseEncoder, DenseEncoding};
+pub use dense_layout::DensePooling;
 pub use inspection::Finding;
-pub use policy::{CheckpointOptions, SpecialTokens};
+pub use policy::{
+    CheckpointOptions, Cleaning, Expansion, HeadKind, LongText, Scatter, SideOptions, SpecialTokens, StopWords,
+    TermUnit,
+};
+pub use preset::preset_names;
+pub use quantisation::{QuantisationHint, Rounding};
+pub use settings::{Setting, SettingSource};
 pub use weights::WeightsSummary;
 pub(crate) use weights::{FILE_NAME as WEIGHTS_NAME, INDEX_NAME as WEIGHTS_INDEX_NAME};
 
-use crate::{Encoder, Error, InputKind, QueryWeighting, SparseEncoding};
-use layout::Side;
-use model::TransformerModel;
-use policy::Policy;
-use query_table::QueryTable;
-use rayon::prelude::*;
+use crate::transformer::Placement;
+use crate::{Compute, Encoder, Error, InputKind, QueryWeighting, SparseEncoding};
+use candle_core::Device;
+use opening::Opening;
+use settings::Decisions;
+use side::SideEncoder;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, OnceLock};
+use std::sync::OnceLock;
 use tamis_core::{Fingerprint, Vocabulary};
-use tokenizer::{TextTokenizer, Tokens};
-
-/// Raised whenever the same files would give other vectors than before.
-const REVISION: &str = "tamis checkpoint 1";
 
 /// A published model, opened from its directory.
 pub struct Checkpoint {
     name: String,
     path: PathBuf,
     options: CheckpointOptions,
-    document: Encoding,
-    query: Encoding,
+    /// Of the model as a whole.
+    settings: Vec<Setting>,
+    document: SideEncoder,
+    query: SideEncoder,
     fingerprint: Fingerprint,
     /// Made when it is first asked for.
-    vocabulary: OnceLock<Vocabulary>,
-}
-
-/// How texts of one kind are encoded.
-struct Encoding {
-    prompt: String,
-    /// One for both kinds in symmetric models.
-    model: Model,
-}
-
-#[derive(Clone)]
-enum Model {
-    Transformer(Arc<TransformerModel>),
-    Table(Arc<QueryTable>),
+    vocabulary: OnceLock<Option<Vocabulary>>,
 }
 
 impl Checkpoint {
@@ -67,9 +75,28 @@ impl Checkpoint {
     /// Reads weights into memory (single precision: four bytes a parameter), a piece of a file at a time.
     ///
     /// # Errors
-    /// When a file is missing, damaged, or of a kind that is not supported; the error names file, tensor or field,
-    /// what was expected and what was found.
+    /// When a file is missing, damaged, or of a kind that is not supported, and when preset or options contradict the
+    /// files; the error names file, tensor or field, what was expected and what was found.
     pub fn open(dir: &Path, options: &CheckpointOptions) -> Result<Self, Error> {
+        Self::open_with(dir, options, Compute::default())
+    }
+
+    /// As [`Checkpoint::open`], computing where and how exactly `compute` says.
+    ///
+    /// # Errors
+    /// As [`Checkpoint::open`], and when the device cannot be used or does not have the precision.
+    pub fn open_with(dir: &Path, options: &CheckpointOptions, compute: Compute) -> Result<Self, Error> {
+        Self::open_at(dir, options, &Placement::of(compute)?)
+    }
+
+    /// As [`Checkpoint::open`], computing on the CPU by the tensor operations that serve GPUs: far slower, and the
+    /// second opinion on every model for tests.
+    #[doc(hidden)]
+    pub fn open_by_tensors(dir: &Path, options: &CheckpointOptions) -> Result<Self, Error> {
+        Self::open_at(dir, options, &Placement::Tensors(Device::Cpu))
+    }
+
+    fn open_at(dir: &Path, options: &CheckpointOptions, placement: &Placement) -> Result<Self, Error> {
         let path = dir.canonicalize().map_err(|source| Error::Read {
             path: dir.to_owned(),
             source,
@@ -77,34 +104,18 @@ impl Checkpoint {
         let name = path
             .file_name()
             .map_or_else(|| "model".to_owned(), |name| name.to_string_lossy().into_owned());
-        let in_force = options.or_from_file(&path)?;
-        let sides = layout::sides(&path)?;
-        let mut hasher = blake3::Hasher::new();
-        hash(&mut hasher, REVISION.as_bytes());
-        let special_tokens = in_force.special_tokens.unwrap_or(sides.special_tokens);
-        let mut open_model = |side: &Side| Model::open(side, &in_force, special_tokens, &mut hasher);
-        let model = open_model(&sides.document)?;
-        let query_model = if sides.query == sides.document {
-            model.clone()
-        } else {
-            open_model(&sides.query)?
-        };
-        let document = Encoding {
-            prompt: sides.document_prompt,
-            model,
-        };
-        let query = Encoding {
-            prompt: sides.query_prompt,
-            model: query_model,
-        };
-        for encoding in [&document, &query] {
-            hash(&mut hasher, encoding.description().to_string().as_bytes());
-        }
-        let fingerprint = Fingerprint::new(*hasher.finalize().as_bytes());
+        let decisions = Decisions::read(&path, options)?;
+        let sides = layout::sides(&path, decisions.query_model.as_ref().map(|(name, _)| name.as_str()))?;
+        let mut opening = Opening::new(&decisions, &sides, &path, placement);
+        opening.check_pair()?;
+        let document = opening.document()?;
+        let query = opening.query(&document)?;
+        let fingerprint = opening.fingerprint([&document, &query]);
         Ok(Self {
             name,
             path,
             options: options.clone(),
+            settings: decisions.settings(),
             document,
             query,
             fingerprint,
@@ -112,7 +123,21 @@ impl Checkpoint {
         })
     }
 
-    fn encoding(&self, kind: InputKind) -> &Encoding {
+    /// Every setting in force, and who decided it: of the model as a whole, of documents, of queries.
+    #[must_use]
+    pub fn settings(&self) -> Vec<Setting> {
+        let document = self.document.settings.noted("document");
+        let query = self.query.settings.noted("query");
+        [self.settings.clone(), document, query].concat()
+    }
+
+    /// How the model's authors made integers of the weights of one side, where that is known.
+    #[must_use]
+    pub fn quantisation(&self, kind: InputKind) -> Option<QuantisationHint> {
+        self.side(kind).settings.quantisation
+    }
+
+    fn side(&self, kind: InputKind) -> &SideEncoder {
         match kind {
             InputKind::Document => &self.document,
             InputKind::Query => &self.query,
@@ -130,7 +155,7 @@ impl Encoder for Checkpoint {
     }
 
     fn encode(&self, kind: InputKind, texts: &[&str]) -> Result<Vec<SparseEncoding>, Error> {
-        self.encoding(kind).encode(kind, texts)
+        self.side(kind).encode(texts)
     }
 
     fn query_weighting(&self) -> QueryWeighting {
@@ -142,7 +167,7 @@ impl Encoder for Checkpoint {
     }
 
     fn vocabulary(&self) -> Option<&Vocabulary> {
-        Some(self.vocabulary.get_or_init(|| self.document.model.vocabulary()))
+        self.vocabulary.get_or_init(|| self.document.vocabulary()).as_ref()
     }
 
     fn description(&self) -> serde_json::Value {
@@ -151,102 +176,10 @@ impl Encoder for Checkpoint {
             "path": self.path,
             "options": self.options,
             "fingerprint": self.fingerprint.to_string(),
-            "document": self.document.description(),
-            "query": self.query.description(),
+            "document": self.document.settings.values(),
+            "query": self.query.settings.values(),
+            "settings": self.settings(),
         })
-    }
-}
-
-impl Model {
-    /// Opens one side and adds its files to `hasher`.
-    fn open(
-        side: &Side,
-        options: &CheckpointOptions,
-        special_tokens: SpecialTokens,
-        hasher: &mut blake3::Hasher,
-    ) -> Result<Self, Error> {
-        let model = match side {
-            Side::Transformer(files) => {
-                let policy = Policy {
-                    pooling: options.pooling.unwrap_or(files.pooling),
-                    activation: options.activation.unwrap_or(files.activation),
-                    special_tokens,
-                };
-                let (model, read) = TransformerModel::read(files, policy, options.max_length)?;
-                hash(hasher, &read.config);
-                read.weights.hash_into(hasher)?;
-                Self::Transformer(Arc::new(model))
-            }
-            Side::Table(files) => {
-                let table = QueryTable::read(files, special_tokens, options.max_length, hasher)?;
-                Self::Table(Arc::new(table))
-            }
-        };
-        model.tokenizer().bytes.iter().for_each(|bytes| hash(hasher, bytes));
-        Ok(model)
-    }
-
-    fn vocabulary(&self) -> Vocabulary {
-        let rows = match self {
-            Self::Transformer(model) => model.num_rows(),
-            Self::Table(table) => table.tokenizer.num_ids(),
-        };
-        let mut vocabulary = Vocabulary::new();
-        for (token, _) in model::named_tokens(rows, self.tokenizer()) {
-            // Names are distinct, and there are fewer of them than there is room.
-            let _ = vocabulary.intern(&token);
-        }
-        vocabulary
-    }
-
-    fn tokenizer(&self) -> &TextTokenizer {
-        match self {
-            Self::Transformer(model) => &model.tokenizer,
-            Self::Table(table) => &table.tokenizer,
-        }
-    }
-}
-
-impl Encoding {
-    fn encode(&self, kind: InputKind, texts: &[&str]) -> Result<Vec<SparseEncoding>, Error> {
-        let split = |(text, content): (usize, &&str)| {
-            self.model
-                .tokenizer()
-                .split(&self.prompt, content)
-                .map_err(|reason| Error::Tokenise { text, reason })
-        };
-        let texts = match texts {
-            // One query is not worth waking other threads.
-            [text] => vec![split((0, text))?],
-            texts => texts
-                .par_iter()
-                .enumerate()
-                .map(split)
-                .collect::<Result<Vec<Tokens>, Error>>()?,
-        };
-        match &self.model {
-            Model::Transformer(model) => model.encode(kind, &texts),
-            Model::Table(table) => Ok(texts.iter().map(|tokens| table.look_up(tokens)).collect()),
-        }
-    }
-
-    /// All settings in force.
-    fn description(&self) -> serde_json::Value {
-        let mut description = match &self.model {
-            Model::Transformer(model) => serde_json::json!({
-                "head": model.head_name(),
-                "pooling": model.policy.pooling,
-                "activation": model.policy.activation,
-                "special_tokens": model.policy.special_tokens,
-            }),
-            Model::Table(table) => serde_json::json!({
-                "head": "table",
-                "special_tokens": table.special_tokens,
-            }),
-        };
-        description["prompt"] = self.prompt.as_str().into();
-        description["max_length"] = self.model.tokenizer().max_length.into();
-        description
     }
 }
 

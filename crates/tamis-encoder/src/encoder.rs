@@ -32,6 +32,8 @@ pub struct SparseEncoding {
     pub tokens: Vec<(String, f32)>,
     /// Tokens the model read, special tokens and repetitions included, after truncation.
     pub num_tokens: usize,
+    /// Windows in which the model read the text: 1 unless it was long and is not cut; 0 where no model read it.
+    pub num_windows: usize,
     /// Whether the text was longer than the model reads and its end was left out.
     pub truncated: bool,
 }

@@ -1,5 +1,6 @@
 //! What can go wrong between a model on disk and a vector.
 
+use crate::{DeviceChoice, Precision};
 use std::path::{Path, PathBuf};
 
 /// An error of this crate. Messages name the place and the way out.
@@ -184,11 +185,54 @@ pub enum Error {
         /// The tokenizer's word on it.
         reason: String,
     },
+    /// The directory has one side of a model, and the other was asked for.
+    #[error("{}: this is the {} side of a model alone; open it from the other side's directory, whose tamis.json \
+             names this one as query_model", path.display(), other(*kind))]
+    OneSided {
+        /// The directory.
+        path: PathBuf,
+        /// What was to be encoded.
+        kind: crate::InputKind,
+    },
     /// The model overflowed on a text.
     #[error("the model gives text {text} of the batch a weight that is not finite; its weights are unusable")]
     NotFinite {
         /// Its place in the batch, from 0.
         text: usize,
+    },
+    /// A name that is no device.
+    #[error("device {found:?}: \"cpu\", \"cuda\" or \"cuda:N\" expected")]
+    UnknownDevice {
+        /// What was asked for.
+        found: String,
+    },
+    /// A name that is no precision.
+    #[error("precision {found:?}: \"f32\", \"int16\" or \"int8\" expected")]
+    UnknownPrecision {
+        /// What was asked for.
+        found: String,
+    },
+    /// A precision that the device does not have.
+    #[error("precision {precision} on device {device}: only the CPU computes in integers; leave out one of the two")]
+    DevicePrecision {
+        /// The device.
+        device: DeviceChoice,
+        /// The precision.
+        precision: Precision,
+    },
+    /// The program was built without support for the device.
+    #[error("device {device}: this program was built without CUDA; build it with `--features cuda`, or use the CPU")]
+    DeviceNotBuilt {
+        /// The device.
+        device: DeviceChoice,
+    },
+    /// The device is not there or does not start.
+    #[error("device {device} cannot be used: {source}")]
+    Device {
+        /// The device.
+        device: DeviceChoice,
+        /// The driver's word on it.
+        source: candle_core::Error,
     },
     /// A tensor operation failed: an internal fault.
     #[error("tensor operation: {0}")]
@@ -210,5 +254,13 @@ impl Error {
             path: path.to_owned(),
             reason: reason.to_string(),
         }
+    }
+}
+
+/// The name of the side that `kind` is not.
+fn other(kind: crate::InputKind) -> &'static str {
+    match kind {
+        crate::InputKind::Document => "query",
+        crate::InputKind::Query => "document",
     }
 }

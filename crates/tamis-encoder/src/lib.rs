@@ -13,6 +13,7 @@
 //! ```
 
 mod checkpoint;
+mod compute;
 mod convert;
 mod encoder;
 mod error;
@@ -21,9 +22,14 @@ mod open;
 mod pickle;
 mod transformer;
 
-pub use checkpoint::{Checkpoint, CheckpointOptions, Finding, SpecialTokens, WeightsSummary};
+pub use checkpoint::{
+    Checkpoint, CheckpointOptions, Cleaning, DenseEncoder, DenseEncoding, DensePooling, Expansion, Finding, HeadKind,
+    LongText, QuantisationHint, Rounding, Scatter, Setting, SettingSource, SideOptions, SpecialTokens, StopWords,
+    TermUnit, WeightsSummary, preset_names,
+};
+pub use compute::{Compute, DeviceChoice, Precision};
 pub use convert::{Conversion, convert};
 pub use encoder::{Encoder, InputKind, QueryWeighting, SparseEncoding, joined};
 pub use error::Error;
-pub use open::{open, open_stored};
-pub use transformer::{Pooling, SpladeActivation};
+pub use open::{open, open_stored, open_stored_with, open_with};
+pub use transformer::{Norm, Pooling, SpladeActivation};

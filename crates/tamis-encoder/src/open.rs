@@ -1,7 +1,7 @@
 //! From a name, a path or a stored description to an encoder.
 
 use crate::lexical::{Lexical, LexicalOptions};
-use crate::{Checkpoint, CheckpointOptions, Encoder, Error};
+use crate::{Checkpoint, CheckpointOptions, Compute, Encoder, Error};
 use serde::Deserialize;
 use serde_json::Value;
 use std::path::{Path, PathBuf};
@@ -13,6 +13,16 @@ use std::sync::Arc;
 /// When there is no such model, or its files are missing, damaged or of a kind that is not supported; the error names
 /// the file and what was expected of it.
 pub fn open(spec: &str) -> Result<Arc<dyn Encoder>, Error> {
+    open_with(spec, &CheckpointOptions::default(), Compute::default())
+}
+
+/// As [`open`], a checkpoint with `options`, computing where and how exactly `compute` says; the lexical encoder has
+/// neither.
+///
+/// # Errors
+/// As [`open`], and when the options do not fit the checkpoint, or its device cannot be used or does not have the
+/// precision.
+pub fn open_with(spec: &str, options: &CheckpointOptions, compute: Compute) -> Result<Arc<dyn Encoder>, Error> {
     if spec == "lexical" {
         return Ok(Arc::new(Lexical::new(LexicalOptions::default())?));
     }
@@ -20,7 +30,7 @@ pub fn open(spec: &str) -> Result<Arc<dyn Encoder>, Error> {
     if !dir.is_dir() {
         return Err(Error::UnknownModel { spec: spec.to_owned() });
     }
-    Ok(Arc::new(Checkpoint::open(dir, &CheckpointOptions::default())?))
+    Ok(Arc::new(Checkpoint::open_with(dir, options, compute)?))
 }
 
 /// Opens again what wrote `description` ([`Encoder::description`]).
@@ -30,6 +40,14 @@ pub fn open(spec: &str) -> Result<Arc<dyn Encoder>, Error> {
 /// # Errors
 /// When the description is not one, and as [`open`].
 pub fn open_stored(description: &Value) -> Result<Arc<dyn Encoder>, Error> {
+    open_stored_with(description, Compute::default())
+}
+
+/// As [`open_stored`], computing where and how exactly `compute` says: neither is part of a description.
+///
+/// # Errors
+/// As [`open_stored`] and [`open_with`].
+pub fn open_stored_with(description: &Value, compute: Compute) -> Result<Arc<dyn Encoder>, Error> {
     match description.get("encoder").and_then(Value::as_str) {
         Some("lexical") => {
             let options: LexicalOptions = field(description, "options")?;
@@ -43,7 +61,7 @@ pub fn open_stored(description: &Value) -> Result<Arc<dyn Encoder>, Error> {
                     spec: path.display().to_string(),
                 });
             }
-            Ok(Arc::new(Checkpoint::open(&path, &options)?))
+            Ok(Arc::new(Checkpoint::open_with(&path, &options, compute)?))
         }
         Some(other) => Err(bad(format!(
             "field \"encoder\" is {other:?}, which this version does not know"

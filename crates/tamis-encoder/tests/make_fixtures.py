@@ -366,10 +366,14 @@ def main():
     unicoil("unicoil", "", 10)
     unicoil("unicoil-prefixed", "coil_encoder.", 14)
     make_roberta_fixtures.main()
+    make_head_fixtures.main()
+    make_modern_fixtures.main()
 
 
 if __name__ == "__main__":
-    import make_roberta_fixtures  # Which imports this file.
+    import make_head_fixtures  # Which import this file.
+    import make_modern_fixtures
+    import make_roberta_fixtures
 
     torch.manual_seed(0)
     main()

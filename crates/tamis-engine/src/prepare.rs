@@ -80,6 +80,7 @@ fn encode<'a>(
         (Some(vector), _) => Some(SparseEncoding {
             tokens: vector.clone(),
             num_tokens: vector.len(),
+            num_windows: 0,
             truncated: false,
         }),
         (None, None) => Some(SparseEncoding::default()),

@@ -209,6 +209,7 @@ fn encode(request: &SearchRequest, snapshot: &Snapshot) -> Result<(SparseEncodin
         let encoded = SparseEncoding {
             tokens: vector.clone(),
             num_tokens: vector.len(),
+            num_windows: 0,
             truncated: false,
         };
         return Ok((encoded, QueryWeighting::Model));

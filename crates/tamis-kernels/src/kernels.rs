@@ -11,14 +11,16 @@ use std::sync::OnceLock;
 pub enum Isa {
     /// Plain Rust: the reference.
     Scalar,
-    /// 256-bit integer vectors.
+    /// 256-bit vectors, with fused multiply-add.
     Avx2,
     /// 512-bit vectors (F, BW, DQ and VL) with mask registers.
     Avx512,
+    /// The same with VNNI: products of 8 and 16 bits added to sums of 32 in one instruction.
+    Avx512Vnni,
 }
 
 impl Isa {
-    const ALL: [Self; 3] = [Self::Scalar, Self::Avx2, Self::Avx512];
+    const ALL: [Self; 4] = [Self::Scalar, Self::Avx2, Self::Avx512, Self::Avx512Vnni];
 
     /// The name that `TAMIS_KERNELS` knows it by.
     #[must_use]
@@ -27,6 +29,7 @@ impl Isa {
             Self::Scalar => "scalar",
             Self::Avx2 => "avx2",
             Self::Avx512 => "avx512",
+            Self::Avx512Vnni => "avx512vnni",
         }
     }
 
@@ -35,13 +38,15 @@ impl Isa {
         {
             match self {
                 Self::Scalar => true,
-                Self::Avx2 => is_x86_feature_detected!("avx2"),
+                Self::Avx2 => is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma"),
                 Self::Avx512 => {
                     is_x86_feature_detected!("avx512f")
                         && is_x86_feature_detected!("avx512bw")
                         && is_x86_feature_detected!("avx512dq")
                         && is_x86_feature_detected!("avx512vl")
+                        && Self::Avx2.is_supported()
                 }
+                Self::Avx512Vnni => Self::Avx512.is_supported() && is_x86_feature_detected!("avx512vnni"),
             }
         }
         #[cfg(not(target_arch = "x86_64"))]
@@ -115,7 +120,7 @@ macro_rules! dispatch {
         match $kernels.isa {
             // SAFETY: `Kernels` of this instruction set are made only after the processor reported it.
             #[cfg(target_arch = "x86_64")]
-            Isa::Avx512 => unsafe { avx512::$name($($argument),*) },
+            Isa::Avx512Vnni | Isa::Avx512 => unsafe { avx512::$name($($argument),*) },
             // SAFETY: as above.
             #[cfg(target_arch = "x86_64")]
             Isa::Avx2 => unsafe { avx2::$name($($argument),*) },

@@ -3,8 +3,8 @@
 use crate::exit::{Exit, failure};
 use crate::output;
 use serde_json::{Value, json};
-use std::path::PathBuf;
-use tamis_encoder::{Checkpoint, CheckpointOptions, Encoder, Finding};
+use std::path::{Path, PathBuf};
+use tamis_encoder::{Checkpoint, CheckpointOptions, Compute, DenseEncoder, Encoder, Finding};
 
 /// Arguments of `tamis model inspect`.
 #[derive(clap::Args)]
@@ -24,9 +24,14 @@ pub fn run(args: &Args) -> anyhow::Result<Exit> {
             format!("{}: no such folder", args.model.display()),
         ));
     }
-    let checkpoint = Checkpoint::open(&args.model, &CheckpointOptions::default())?;
-    let findings = checkpoint.findings()?;
-    let (name, fingerprint) = (checkpoint.name(), checkpoint.fingerprint().to_string());
+    let (fingerprint, findings) = if DenseEncoder::is_in(&args.model)? {
+        let encoder = DenseEncoder::open(&args.model, None, Compute::default())?;
+        (encoder.fingerprint(), encoder.findings()?)
+    } else {
+        let checkpoint = Checkpoint::open(&args.model, &CheckpointOptions::default())?;
+        (checkpoint.fingerprint(), checkpoint.findings()?)
+    };
+    let (name, fingerprint) = (name(&args.model), fingerprint.to_string());
     if args.json {
         output::json(&json!({"model": name, "fingerprint": fingerprint, "findings": findings}))?;
     } else {
@@ -34,6 +39,13 @@ pub fn run(args: &Args) -> anyhow::Result<Exit> {
         output::line(&table(&findings));
     }
     Ok(Exit::Done)
+}
+
+/// The folder's own name.
+fn name(dir: &Path) -> String {
+    let whole = dir.canonicalize().unwrap_or_else(|_| dir.to_owned());
+    let name = whole.file_name().unwrap_or(whole.as_os_str());
+    name.to_string_lossy().into_owned()
 }
 
 /// Setting, value and source in columns, all to the left.

@@ -7,6 +7,9 @@ mod verify;
 
 use crate::exit::Exit;
 use clap::Subcommand;
+use std::path::Path;
+use tamis_core::Fingerprint;
+use tamis_encoder::{Checkpoint, CheckpointOptions, Compute, DenseEncoder, Encoder, Error};
 
 /// Arguments of `tamis model`.
 #[derive(clap::Args)]
@@ -23,6 +26,14 @@ enum Command {
     Verify(verify::Args),
     /// Make a safetensors checkpoint of one with pickled weights (pytorch_model.bin); nothing in them is executed
     Convert(convert::Args),
+}
+
+/// Opens the model in `dir`, sparse or dense, as it is opened to encode.
+fn fingerprint(dir: &Path) -> Result<Fingerprint, Error> {
+    match DenseEncoder::is_in(dir)? {
+        true => Ok(DenseEncoder::open(dir, None, Compute::default())?.fingerprint()),
+        false => Ok(Checkpoint::open(dir, &CheckpointOptions::default())?.fingerprint()),
+    }
 }
 
 /// Runs `tamis model`.

@@ -5,7 +5,6 @@ use crate::exit::{Exit, failure};
 use crate::output;
 use serde::Serialize;
 use std::path::PathBuf;
-use tamis_encoder::{Checkpoint, CheckpointOptions, Encoder};
 
 /// Arguments of `tamis model verify`.
 #[derive(clap::Args)]
@@ -44,9 +43,9 @@ pub fn run(args: &Args) -> anyhow::Result<Exit> {
     }
     let found = sums::of(dir)?;
     if args.write {
-        let checkpoint = Checkpoint::open(dir, &CheckpointOptions::default())?;
+        let fingerprint = super::fingerprint(dir)?;
         sums::write(dir, &found)?;
-        let (files, fingerprint) = (found.len(), checkpoint.fingerprint());
+        let files = found.len();
         output::note(&format!(
             "wrote {files} checksums to {}, fingerprint {fingerprint}",
             sums::FILE_NAME
@@ -74,13 +73,10 @@ pub fn run(args: &Args) -> anyhow::Result<Exit> {
         .filter(|path| !listed.contains_key(*path))
         .cloned()
         .collect();
-    let opened = Checkpoint::open(dir, &CheckpointOptions::default());
+    let opened = super::fingerprint(dir);
     let report = Report {
         model: dir.clone(),
-        fingerprint: opened
-            .as_ref()
-            .ok()
-            .map(|checkpoint| checkpoint.fingerprint().to_string()),
+        fingerprint: opened.as_ref().ok().map(ToString::to_string),
         error: opened.err().map(|error| error.to_string()),
         verified: listed.len() - changed.len() - missing.len(),
         changed,

@@ -1,9 +1,12 @@
 //! What was found in a checkpoint directory, for people.
 
 use super::json::JsonFile;
-use super::layout::{self, Side};
+use super::layout::{self, Configuration, Side, TableFiles, TransformerFiles};
+use super::settings::{Setting, SettingSource};
+use super::side::SideEncoder;
+use super::tokenizer::TextTokenizer;
 use super::weights::WeightsFile;
-use super::{Checkpoint, Encoding};
+use super::{Checkpoint, DenseEncoder};
 use crate::Error;
 use serde::Serialize;
 use serde_json::{Value, json};
@@ -16,12 +19,9 @@ pub struct Finding {
     pub setting: String,
     /// To what.
     pub value: Value,
-    /// The file that says so, or why it is so.
+    /// The file that says so, or who decided it.
     pub source: String,
 }
-
-/// The source of settings that several files and defaults may decide.
-const IN_FORCE: &str = "in force";
 
 /// Sizes in `config.json`, under the names of all families.
 const SIZES: [&str; 12] = [
@@ -40,32 +40,79 @@ const SIZES: [&str; 12] = [
 ];
 
 impl Checkpoint {
-    /// What was found: layout, architecture, sizes, weights, tokenizer, and every setting in force, for documents and
-    /// queries. Reads small files and headers again.
+    /// What was found: layout, architecture, sizes, weights, tokenizer, and every setting in force
+    /// ([`Checkpoint::settings`]), for documents and queries. Reads small files and headers again.
     ///
     /// # Errors
     /// When a file has changed for the worse since the checkpoint was opened.
     pub fn findings(&self) -> Result<Vec<Finding>, Error> {
-        let sides = layout::sides(&self.path)?;
+        let settings = self.settings();
+        let query_model = settings.iter().find(|setting| setting.name == "query_model");
+        let query_model = query_model.and_then(|setting| setting.value.as_str());
+        let sides = layout::sides(&self.path, query_model)?;
         let mut findings = Findings {
             root: &self.path,
             list: Vec::new(),
         };
-        let (layout, source) = findings.layout();
+        let (layout, source) = findings.layout()?;
         findings.add("layout", layout, source);
         findings.side("document", &sides.document, &self.document)?;
         if sides.query == sides.document {
-            findings.add("query.model", "that of documents", "one transformer for both");
-            findings.settings("query", &self.query);
+            findings.add("query.model", "that of documents", "one model for both");
         } else {
             findings.side("query", &sides.query, &self.query)?;
         }
-        let tamis = self.path.join("tamis.json");
-        if tamis.exists() {
-            let found = JsonFile::read(&tamis, "it was there just now")?.value;
-            findings.add("overrides", found, "tamis.json");
+        findings.settings(settings);
+        Ok(findings.list)
+    }
+}
+
+impl DenseEncoder {
+    /// What was found: architecture, sizes, weights, tokenizer, and every setting in force. Reads small files and
+    /// headers again.
+    ///
+    /// # Errors
+    /// When a file has changed for the worse since the encoder was opened.
+    pub fn findings(&self) -> Result<Vec<Finding>, Error> {
+        let mut findings = Findings {
+            root: self.path(),
+            list: Vec::new(),
+        };
+        findings.add("layout", "dense sentence encoder", "modules.json");
+        let dir = self.transformer_dir();
+        findings.config("", &JsonFile::read(&dir.join("config.json"), THERE)?);
+        findings.weights("", dir)?;
+        findings.tokenizer("", self.tokenizer());
+        let (pooling, normalised) = self.pooling();
+        findings.add("pooling", json!(pooling), "its Pooling module");
+        findings.add("normalised", normalised, "modules.json");
+        findings.add("width", self.width(), "the transformer");
+        findings.add("max_length", self.max_length(), "tokenizer and positions");
+        for (name, prompt) in [
+            ("document.prompt", self.prompts()[0]),
+            ("query.prompt", self.prompts()[1]),
+        ] {
+            let source = match prompt.is_empty() {
+                true => of_source(SettingSource::Default),
+                false => "config_sentence_transformers.json",
+            };
+            findings.add(name, prompt, source);
         }
         Ok(findings.list)
+    }
+}
+
+/// Why a file that was read on opening is missed.
+const THERE: &str = "it was there just now";
+
+/// Who decided a setting, for people.
+fn of_source(source: SettingSource) -> &'static str {
+    match source {
+        SettingSource::Caller => "options",
+        SettingSource::File => "tamis.json",
+        SettingSource::Preset => "preset",
+        SettingSource::Directory => "the checkpoint's files",
+        SettingSource::Default => "default",
     }
 }
 
@@ -83,66 +130,114 @@ impl Findings<'_> {
         });
     }
 
+    fn settings(&mut self, settings: Vec<Setting>) {
+        for Setting { name, value, source } in settings {
+            self.add(name, value, of_source(source));
+        }
+    }
+
     /// The path of a file as the user knows it.
     fn name(&self, path: &Path) -> String {
         path.strip_prefix(self.root).unwrap_or(path).display().to_string()
     }
 
-    fn layout(&self) -> (&'static str, &'static str) {
+    fn layout(&self) -> Result<(&'static str, &'static str), Error> {
         let there = |name: &str| self.root.join(name).exists();
-        match (there("modules.json"), there("router_config.json"), there("idf.json")) {
-            (true, true, _) => ("sentence-transformers router", "router_config.json"),
-            (true, false, _) => ("sentence-transformers", "modules.json"),
-            (false, _, true) => ("plain with a query table", "idf.json"),
-            (false, _, false) => ("plain", "no modules.json"),
+        if there("modules.json") {
+            return Ok(match there("router_config.json") {
+                true => ("sentence-transformers router", "router_config.json"),
+                false => ("sentence-transformers", "modules.json"),
+            });
         }
+        let config = JsonFile::read_if_present(&self.root.join("config.json"))?;
+        let model_type = config.as_ref().map(|config| config.text("model_type")).transpose()?;
+        if model_type.flatten() == Some("DualEncoder") {
+            return Ok(("dual encoder of the LSR framework", "config.json"));
+        }
+        let table = ["idf.json", "query_token_weights.txt"];
+        Ok(match table.into_iter().find(|name| there(name)) {
+            Some(table) => ("plain with a query table", table),
+            None if config.is_none() && there("model_q") => ("two encoders", "model_q"),
+            None if there("query/config.json") => ("two encoders", "query"),
+            None => ("plain", "no modules.json"),
+        })
     }
 
-    fn side(&mut self, side: &str, files: &Side, encoding: &Encoding) -> Result<(), Error> {
+    fn side(&mut self, side: &str, files: &Side, encoder: &SideEncoder) -> Result<(), Error> {
         match files {
-            Side::Transformer(files) => self.transformer(side, &files.dir)?,
-            Side::Table(files) => {
-                let path = files
-                    .json
-                    .clone()
-                    .unwrap_or_else(|| files.dir.join(super::WEIGHTS_NAME));
-                let name = self.name(&path);
-                self.add(format!("{side}.table"), encoding.model.tokenizer().num_ids(), name);
+            Side::Transformer(files) => self.transformer(side, files)?,
+            Side::Table(files) => self.table(side, files, &encoder.tokenizer),
+            Side::Binary(files) => {
+                let source = self.name(&files.settings);
+                self.add(format!("{side}.model"), "every token weighs the same", source);
+            }
+            Side::Absent(path) => {
+                let source = path.display().to_string();
+                self.add(format!("{side}.model"), "none", source);
+                return Ok(());
             }
         }
-        let tokenizer = encoding.model.tokenizer();
-        let source = self.name(&tokenizer.path);
-        let found = json!({"ids": tokenizer.num_ids(), "special": tokenizer.special.len()});
-        self.add(format!("{side}.tokenizer"), found, source);
-        self.settings(side, encoding);
+        self.tokenizer(side, &encoder.tokenizer);
         Ok(())
     }
 
-    fn transformer(&mut self, side: &str, dir: &Path) -> Result<(), Error> {
-        let config = JsonFile::read(&dir.join("config.json"), "it was there just now")?;
+    fn transformer(&mut self, side: &str, files: &TransformerFiles) -> Result<(), Error> {
+        let config = match &files.config {
+            Configuration::File(path) => JsonFile::read(path, THERE)?,
+            Configuration::Published { path, text } => JsonFile::parse(path, text.as_bytes().to_vec())?,
+        };
+        self.config(side, &config);
+        self.weights(side, &files.dir)?;
+        if let Some(table) = &files.multiplier {
+            let source = self.name(&table_path(table));
+            self.add(format!("{side}.multiplier"), "a weight for each token", source);
+        }
+        Ok(())
+    }
+
+    fn config(&mut self, side: &str, config: &JsonFile) {
         let source = self.name(&config.path);
         for key in ["architectures", "model_type"].into_iter().chain(SIZES) {
             if let Some(value) = config.get(key) {
-                self.add(format!("{side}.{key}"), value.clone(), &source);
+                self.add(of_side(side, key), value.clone(), &source);
             }
         }
+    }
+
+    fn weights(&mut self, side: &str, dir: &Path) -> Result<(), Error> {
         let weights = WeightsFile::read(dir)?.summary();
         let source = match weights.files.as_slice() {
             [file] => self.name(file),
             files => format!("{} shards", files.len()),
         };
-        self.add(format!("{side}.tensors"), weights.tensors, &source);
-        self.add(format!("{side}.parameters"), json!(weights.parameters), &source);
-        self.add(format!("{side}.bytes"), weights.bytes, &source);
+        self.add(of_side(side, "tensors"), weights.tensors, &source);
+        self.add(of_side(side, "parameters"), json!(weights.parameters), &source);
+        self.add(of_side(side, "bytes"), weights.bytes, &source);
         Ok(())
     }
 
-    fn settings(&mut self, side: &str, encoding: &Encoding) {
-        let Value::Object(settings) = encoding.description() else {
-            return;
-        };
-        for (setting, value) in settings {
-            self.add(format!("{side}.{setting}"), value, IN_FORCE);
-        }
+    fn table(&mut self, side: &str, files: &TableFiles, tokenizer: &TextTokenizer) {
+        let source = self.name(&table_path(files));
+        self.add(of_side(side, "table"), tokenizer.num_ids(), source);
     }
+
+    fn tokenizer(&mut self, side: &str, tokenizer: &TextTokenizer) {
+        let source = self.name(&tokenizer.path);
+        let found = json!({"ids": tokenizer.num_ids(), "special": tokenizer.special.len()});
+        self.add(of_side(side, "tokenizer"), found, source);
+    }
+}
+
+/// `side.name`; of a model without sides the name alone.
+fn of_side(side: &str, name: &str) -> String {
+    match side {
+        "" => name.to_owned(),
+        side => format!("{side}.{name}"),
+    }
+}
+
+/// Where the weights of a table stand.
+fn table_path(files: &TableFiles) -> std::path::PathBuf {
+    let list = files.list.clone();
+    list.unwrap_or_else(|| files.dir.join(super::WEIGHTS_NAME))
 }

@@ -45,7 +45,8 @@ impl JsonFile {
         read_if_present(path)?.map(|bytes| Self::parse(path, bytes)).transpose()
     }
 
-    fn parse(path: &Path, bytes: Vec<u8>) -> Result<Self, Error> {
+    /// `bytes` as the content of `path`.
+    pub(super) fn parse(path: &Path, bytes: Vec<u8>) -> Result<Self, Error> {
         let value = serde_json::from_slice(&bytes).map_err(|source| Error::Json {
             path: path.to_owned(),
             source,
@@ -76,6 +77,14 @@ impl JsonFile {
         count
             .filter(|count| range.contains(count))
             .ok_or_else(|| Error::field(&self.path, field, expected, value))
+    }
+
+    /// As [`JsonFile::count`], of a number that has a default.
+    pub(super) fn count_or(&self, field: &str, range: RangeInclusive<usize>, default: usize) -> Result<usize, Error> {
+        match self.get(field) {
+            None => Ok(default),
+            Some(_) => self.count(field, range),
+        }
     }
 
     /// A text, where there is one.

@@ -1,12 +1,19 @@
 //! Directory layouts: which files make the document side and the query side of a model.
 //!
-//! - Plain Hugging Face: everything in one directory; an `idf.json` beside it makes queries inference-free.
-//! - sentence-transformers: `modules.json` lists a transformer and its SpladePooling.
+//! - Plain Hugging Face: everything in one directory; an `idf.json` or `query_token_weights.txt` beside it makes queries
+//!   inference-free (OpenSearch).
+//! - sentence-transformers: `modules.json` lists a transformer and its SpladePooling; a SparseStaticEmbedding behind
+//!   them multiplies the weights of the text's own tokens.
 //! - sentence-transformers router: one Router module, whose `router_config.json` gives queries and documents modules
 //!   of their own; a SparseStaticEmbedding on the query side makes queries inference-free.
+//! - Two encoders: a directory beside another ([`super::pair`]), the LSR framework's dual encoder ([`super::lsr`]).
+//! - The query side of OpenSearch's ml-commons: a tokenizer and an `idf.json`.
 
+use super::config::ModelConfig;
 use super::json::JsonFile;
-use super::policy::SpecialTokens;
+use super::lsr;
+use super::pair;
+use super::policy::{SideOptions, SpecialTokens};
 use crate::Error;
 use crate::transformer::{Pooling, SpladeActivation};
 use serde_json::Value;
@@ -19,25 +26,59 @@ pub(super) enum Side {
     Transformer(TransformerFiles),
     /// A weight per token of the vocabulary.
     Table(TableFiles),
+    /// A tokenizer alone, whose tokens weigh the same.
+    Binary(BinaryFiles),
+    /// Not in this directory, which is named.
+    Absent(PathBuf),
 }
 
-/// Where a transformer lies and what its pooling module says.
+/// Where a transformer lies and what its other files say.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct TransformerFiles {
     pub(super) dir: PathBuf,
-    pub(super) pooling: Pooling,
-    pub(super) activation: SpladeActivation,
+    /// The directory of the tokenizer.
+    pub(super) tokenizer: PathBuf,
+    /// What says how large it is.
+    pub(super) config: Configuration,
+    /// What pooling module or configuration say.
+    pub(super) found: SideOptions,
+    /// The file that says so.
+    pub(super) settings: PathBuf,
+    /// A SparseStaticEmbedding behind the pooling.
+    pub(super) multiplier: Option<TableFiles>,
+}
+
+/// Where the sizes of a transformer stand.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) enum Configuration {
+    File(PathBuf),
+    /// The base model that the checkpoint names and does not hold, as published.
+    Published {
+        path: PathBuf,
+        text: &'static str,
+    },
 }
 
 /// Where a query table lies.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct TableFiles {
-    /// Holds the tokenizer, and the weights as `model.safetensors` where `json` is `None`.
+    /// Holds the tokenizer, and the weights as `model.safetensors` where `list` is `None`.
     pub(super) dir: PathBuf,
-    /// A file of token to weight.
-    pub(super) json: Option<PathBuf>,
-    /// The weight of tokens that the JSON file leaves out.
+    /// A file of token to weight: JSON, or a token, a tab and its weight in each line (`.txt`).
+    pub(super) list: Option<PathBuf>,
+    /// The weight of tokens that the list leaves out.
     pub(super) default_weight: f32,
+}
+
+/// A side that needs a tokenizer alone.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct BinaryFiles {
+    /// The directory of the tokenizer.
+    pub(super) tokenizer: PathBuf,
+    /// What its configuration says.
+    pub(super) found: SideOptions,
+    /// The file that says so.
+    pub(super) settings: PathBuf,
 }
 
 /// Both sides of a model.
@@ -52,13 +93,55 @@ pub(super) struct Sides {
     pub(super) query_prompt: String,
 }
 
-const SUPPORTED: &str =
-    "Transformer or MLMTransformer followed by SpladePooling, SparseStaticEmbedding for queries, Router over these";
+impl TransformerFiles {
+    /// A transformer with everything in `dir`.
+    pub(super) fn in_dir(dir: &Path) -> Self {
+        Self {
+            dir: dir.to_owned(),
+            tokenizer: dir.to_owned(),
+            config: Configuration::File(dir.join("config.json")),
+            found: SideOptions::default(),
+            settings: dir.join("tamis.json"),
+            multiplier: None,
+        }
+    }
 
-/// Finds the sides of the model in `dir`.
-pub(super) fn sides(dir: &Path) -> Result<Sides, Error> {
+    /// Reads and checks its sizes.
+    pub(super) fn model_config(&self) -> Result<ModelConfig, Error> {
+        match &self.config {
+            Configuration::File(path) => ModelConfig::read(path),
+            Configuration::Published { path, text } => {
+                ModelConfig::of(JsonFile::parse(path, text.as_bytes().to_vec())?)
+            }
+        }
+    }
+}
+
+const SUPPORTED: &str = "Transformer or MLMTransformer followed by SpladePooling (and SparseStaticEmbedding), SparseStaticEmbedding for \
+     queries, Router over these";
+
+/// Finds the sides of the model in `dir`; `query_model` names the directory of another query encoder beside it.
+pub(super) fn sides(dir: &Path, query_model: Option<&str>) -> Result<Sides, Error> {
+    if let Some(name) = query_model {
+        return pair::beside(dir, name);
+    }
+    let mut sides = match pair::inside(dir)? {
+        Some(sides) => sides,
+        None => one_directory(dir)?,
+    };
+    if matches!((&sides.document, &sides.query), (Side::Table(_), Side::Table(_))) {
+        sides.document = Side::Absent(dir.to_owned());
+    }
+    Ok(sides)
+}
+
+/// The sides of a model that is not made of two directories.
+pub(super) fn one_directory(dir: &Path) -> Result<Sides, Error> {
+    if let Some(sides) = lsr::sides(dir)? {
+        return Ok(sides);
+    }
     let Some(modules) = JsonFile::read_if_present(&dir.join("modules.json"))? else {
-        return Ok(plain(dir));
+        return plain(dir);
     };
     let list = modules_of(&modules, dir)?;
     let (document, query) = match list.as_slice() {
@@ -86,35 +169,62 @@ pub(super) fn sides(dir: &Path) -> Result<Sides, Error> {
     })
 }
 
-fn plain(dir: &Path) -> Sides {
-    let document = Side::Transformer(TransformerFiles {
+fn plain(dir: &Path) -> Result<Sides, Error> {
+    let table = ["idf.json", "query_token_weights.txt"].map(|name| dir.join(name));
+    let table = table.into_iter().find(|path| path.exists()).map(|list| TableFiles {
         dir: dir.to_owned(),
-        pooling: Pooling::Max,
-        activation: SpladeActivation::Relu,
+        list: Some(list),
+        default_weight: 1.0,
     });
-    let idf = dir.join("idf.json");
-    let (query, special_tokens) = if idf.exists() {
-        let table = TableFiles {
-            dir: dir.to_owned(),
-            json: Some(idf),
-            default_weight: 1.0,
-        };
-        (Side::Table(table), SpecialTokens::ZeroColumns)
-    } else {
-        (document.clone(), SpecialTokens::Keep)
+    let has_model = ["config.json", "model.safetensors"]
+        .iter()
+        .any(|name| dir.join(name).exists());
+    if !has_model && table.is_none() {
+        refuse_torch_script(dir)?;
+    }
+    let document = match &table {
+        // ml-commons packs the query side by itself.
+        Some(_) if !has_model => Side::Absent(dir.to_owned()),
+        _ => Side::Transformer(TransformerFiles::in_dir(dir)),
+    };
+    let (query, special_tokens) = match table {
+        Some(table) => (Side::Table(table), SpecialTokens::ZeroColumns),
+        None => (document.clone(), SpecialTokens::Keep),
     };
     let (document_prompt, query_prompt) = Default::default();
-    Sides {
+    Ok(Sides {
         document,
         query,
         special_tokens,
         document_prompt,
         query_prompt,
+    })
+}
+
+/// TorchScript is a program, and none is run here.
+fn refuse_torch_script(dir: &Path) -> Result<(), Error> {
+    let entries = std::fs::read_dir(dir).map_err(|source| Error::Read {
+        path: dir.to_owned(),
+        source,
+    })?;
+    let mut paths: Vec<PathBuf> = entries.filter_map(|entry| Some(entry.ok()?.path())).collect();
+    paths.sort();
+    match paths
+        .into_iter()
+        .find(|path| path.extension().is_some_and(|extension| extension == "pt"))
+    {
+        None => Ok(()),
+        Some(path) => Err(Error::Unsupported {
+            path,
+            found: "TorchScript (as packed for OpenSearch's ml-commons)".to_owned(),
+            supported: "the same model's directory with config.json and model.safetensors, and ml-commons' query side \
+                        (tokenizer.json and idf.json)",
+        }),
     }
 }
 
 /// Class (last part of the dotted type) and directory of each module.
-fn modules_of(file: &JsonFile, dir: &Path) -> Result<Vec<(String, PathBuf)>, Error> {
+pub(super) fn modules_of(file: &JsonFile, dir: &Path) -> Result<Vec<(String, PathBuf)>, Error> {
     let wrong = |found: &Value| Error::field(&file.path, "(top level)", "a list of {\"type\", \"path\"}", found);
     let list = file.value.as_array().ok_or_else(|| wrong(&file.value))?;
     let module = |entry: &Value| {
@@ -148,8 +258,16 @@ fn inside(dir: &Path, path: &str, file: &Path) -> Result<PathBuf, Error> {
 fn side(root: &Path, file: &Path, modules: &[(String, PathBuf)]) -> Result<Side, Error> {
     let classes: Vec<&str> = modules.iter().map(|(class, _)| class.as_str()).collect();
     match classes.as_slice() {
-        ["Transformer" | "MLMTransformer", "SpladePooling"] => transformer(&modules[0].1, &modules[1].1),
-        ["SparseStaticEmbedding"] => table(root, &modules[0].1),
+        ["Transformer" | "MLMTransformer", "SpladePooling"] => transformer(&modules[0].1, &modules[1].1, None),
+        [
+            "Transformer" | "MLMTransformer",
+            "SpladePooling",
+            "SparseStaticEmbedding",
+        ] => {
+            let multiplier = table(root, &modules[2].1)?;
+            transformer(&modules[0].1, &modules[1].1, Some(multiplier))
+        }
+        ["SparseStaticEmbedding"] => table(root, &modules[0].1).map(Side::Table),
         other => {
             let found = if other.is_empty() {
                 "an empty list of modules".to_owned()
@@ -165,14 +283,15 @@ fn side(root: &Path, file: &Path, modules: &[(String, PathBuf)]) -> Result<Side,
     }
 }
 
-fn transformer(dir: &Path, pooling_dir: &Path) -> Result<Side, Error> {
+fn transformer(dir: &Path, pooling_dir: &Path, multiplier: Option<TableFiles>) -> Result<Side, Error> {
     let file = JsonFile::read(
         &pooling_dir.join("config.json"),
         "the SpladePooling module keeps its settings there",
     )?;
     let pooling = match file.text("pooling_strategy")? {
-        None | Some("max") => Pooling::Max,
-        Some("sum") => Pooling::Sum,
+        None => None,
+        Some("max") => Some(Pooling::Max),
+        Some("sum") => Some(Pooling::Sum),
         Some(other) => {
             return Err(Error::field(
                 &file.path,
@@ -183,8 +302,9 @@ fn transformer(dir: &Path, pooling_dir: &Path) -> Result<Side, Error> {
         }
     };
     let activation = match file.text("activation_function")? {
-        None | Some("relu") => SpladeActivation::Relu,
-        Some("log1p_relu") => SpladeActivation::Log1pRelu,
+        None => None,
+        Some("relu") => Some(SpladeActivation::Relu),
+        Some("log1p_relu") => Some(SpladeActivation::Log1pRelu),
         Some(other) => {
             let expected = "\"relu\" or \"log1p_relu\"";
             return Err(Error::field(
@@ -196,14 +316,19 @@ fn transformer(dir: &Path, pooling_dir: &Path) -> Result<Side, Error> {
         }
     };
     Ok(Side::Transformer(TransformerFiles {
-        dir: dir.to_owned(),
-        pooling,
-        activation,
+        found: SideOptions {
+            pooling,
+            activation,
+            ..SideOptions::default()
+        },
+        settings: file.path,
+        multiplier,
+        ..TransformerFiles::in_dir(dir)
     }))
 }
 
-fn table(root: &Path, dir: &Path) -> Result<Side, Error> {
-    let mut json = None;
+fn table(root: &Path, dir: &Path) -> Result<TableFiles, Error> {
+    let mut list = None;
     if !dir.join("model.safetensors").exists() {
         // The stored path may be that of another machine or of a hub: its last part, here.
         let config = JsonFile::read_if_present(&dir.join("config.json"))?;
@@ -212,10 +337,10 @@ fn table(root: &Path, dir: &Path) -> Result<Side, Error> {
             .and_then(|path| Path::new(path).file_name())
             .filter(|name| Path::new(name).extension().is_some_and(|extension| extension == "json"));
         let name = name.map_or_else(|| PathBuf::from("idf.json"), PathBuf::from);
-        json = [dir.join(&name), root.join(&name)]
+        list = [dir.join(&name), root.join(&name)]
             .into_iter()
             .find(|path| path.exists());
-        if json.is_none() {
+        if list.is_none() {
             let remedy = "a SparseStaticEmbedding keeps its weights there, or in an idf.json";
             return Err(Error::MissingFile {
                 path: dir.join("model.safetensors"),
@@ -226,12 +351,12 @@ fn table(root: &Path, dir: &Path) -> Result<Side, Error> {
     let has_tokenizer = ["tokenizer.json", "vocab.txt"]
         .iter()
         .any(|name| dir.join(name).exists());
-    let dir = if has_tokenizer || json.is_none() { dir } else { root };
-    Ok(Side::Table(TableFiles {
+    let dir = if has_tokenizer || list.is_none() { dir } else { root };
+    Ok(TableFiles {
         dir: dir.to_owned(),
-        json,
+        list,
         default_weight: 0.0,
-    }))
+    })
 }
 
 /// Document and query side of a Router.
@@ -267,7 +392,7 @@ fn routes(root: &Path, dir: &Path) -> Result<(Side, Side), Error> {
 }
 
 /// The prompts that sentence-transformers puts before documents and queries.
-fn prompts(dir: &Path) -> Result<[String; 2], Error> {
+pub(super) fn prompts(dir: &Path) -> Result<[String; 2], Error> {
     let Some(file) = JsonFile::read_if_present(&dir.join("config_sentence_transformers.json"))? else {
         return Ok(Default::default());
     };

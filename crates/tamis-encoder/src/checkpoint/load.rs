@@ -1,146 +1,133 @@
 //! Tensors of a checkpoint, by the names of its family, into the transformer and its head.
+//!
+//! Each family's names and layout are a file of their own; what they share is here.
+
+mod bert;
+mod gte;
+mod modernbert;
 
 use super::config::{Family, ModelConfig};
+use super::heads::WRAPPERS;
 use super::weights::Weights;
 use crate::Error;
-use crate::transformer::{
-    HiddenActivation, LayerParameters, LinearParameters, MlmParameters, NormParameters, Norms, Parameters,
-    PositionTable, TokenHead,
-};
-use candle_core::Tensor;
-
-/// What turns hidden states into weights, as the checkpoint has it.
-pub(super) enum HeadParameters {
-    /// Over the whole vocabulary.
-    Mlm(MlmParameters),
-    /// Over the tokens of the text.
-    Token(TokenHead),
-}
+use crate::transformer::{LinearParameters, MlmParameters, NormParameters, Parameters};
+use candle_core::{DType, Device, Tensor};
 
 const REMEDY: &str = "the checkpoint is incomplete, or config.json is of another one";
 const NOT_TIED: &str = "config.json sets tie_word_embeddings to false, so the decoder must be there";
 const NO_HEAD: &str = "this checkpoint has no masked-language-model head, so it gives no sparse vectors";
 
-/// uniCOIL checkpoints carry the names of the code base that wrote them.
-const COIL_PREFIX: &str = "coil_encoder.";
-const WORDS: &str = "embeddings.word_embeddings";
+/// Finds the tensors of the backbone.
+pub(super) fn backbone(config: &ModelConfig, weights: &Weights<'_>) -> Result<Parameters, Error> {
+    Loader::new(config, weights).backbone()
+}
 
-/// Finds the tensors of backbone and head; a `tok_proj` makes it uniCOIL.
-pub(super) fn load(config: &ModelConfig, weights: &Weights<'_>) -> Result<(Parameters, HeadParameters), Error> {
-    let coil = ["", COIL_PREFIX]
-        .iter()
-        .find(|prefix| weights.contains(&format!("{prefix}tok_proj.weight")));
-    let prefixes = config.family.prefixes();
-    let loader = Loader {
-        config,
-        weights,
-        prefix: ["", COIL_PREFIX]
-            .iter()
-            .flat_map(|outer| prefixes.iter().map(move |prefix| format!("{outer}{prefix}.")))
-            .find(|prefix| weights.contains(&format!("{prefix}{WORDS}.weight")))
-            .unwrap_or_else(|| format!("{}.", prefixes[0])),
-    };
-    let backbone = loader.backbone()?;
-    let head = match coil {
-        Some(prefix) => HeadParameters::Token(loader.token_head(prefix)?),
-        None => HeadParameters::Mlm(loader.mlm_head()?),
-    };
-    Ok((backbone, head))
+/// Finds the tensors of the masked-language-model head.
+pub(super) fn mlm_head(config: &ModelConfig, weights: &Weights<'_>) -> Result<MlmParameters, Error> {
+    Loader::new(config, weights).mlm_head()
+}
+
+/// The word embeddings alone, `[vocabulary, width]`.
+pub(super) fn words(config: &ModelConfig, weights: &Weights<'_>) -> Result<Tensor, Error> {
+    Loader::new(config, weights).words()
 }
 
 struct Loader<'a> {
     config: &'a ModelConfig,
     weights: &'a Weights<'a>,
-    /// Of the backbone's tensors.
+    /// Of the backbone's tensors, the wrapper included.
     prefix: String,
+    /// The wrapper of a code base around both backbone and head.
+    outer: &'static str,
 }
 
-impl Loader<'_> {
+/// The names of a masked-language-model head.
+struct HeadNames {
+    transform: &'static str,
+    norm: &'static str,
+    decoder: &'static str,
+    /// The first is the one computed with; checkpoints that tie the two store the second alone.
+    biases: [&'static str; 2],
+}
+
+impl<'a> Loader<'a> {
+    /// Finds out the prefixes by where the word embeddings are.
+    fn new(config: &'a ModelConfig, weights: &'a Weights<'a>) -> Self {
+        let words = words_name(config.family);
+        let prefixes = config.family.prefixes();
+        let pairs = WRAPPERS
+            .iter()
+            .flat_map(|&outer| prefixes.iter().map(move |prefix| (outer, format!("{outer}{prefix}"))));
+        let (outer, prefix) = pairs
+            .into_iter()
+            .find(|(_, prefix)| weights.contains(&format!("{prefix}{words}.weight")))
+            .unwrap_or_else(|| ("", prefixes[0].to_owned()));
+        Self {
+            config,
+            weights,
+            prefix,
+            outer,
+        }
+    }
+
     fn backbone(&self) -> Result<Parameters, Error> {
         let config = self.config;
-        let rows = config.positions + config.padding.map_or(0, |padding| padding as usize + 1);
-        let types = match config.token_types {
-            0 => None,
-            types => {
-                let table = self.matrix("embeddings.token_type_embeddings", [types, config.width])?;
-                Some(table.get(0)?)
-            }
+        let layer = |at| match config.family {
+            Family::Bert | Family::DistilBert | Family::Roberta => self.bert_layer(at),
+            Family::ModernBert => self.modernbert_layer(at),
+            Family::New | Family::Gte => self.gte_layer(at),
         };
         Ok(Parameters {
-            words: self.matrix(WORDS, [config.vocabulary, config.width])?,
-            positions: Some(PositionTable {
-                table: self.matrix("embeddings.position_embeddings", [rows, config.width])?,
-                padding: config.padding,
-            }),
-            token_type: types,
-            norm: self.norm(&self.name("embeddings.LayerNorm"), REMEDY)?,
-            layers: (0..config.layers)
-                .map(|at| self.layer(at))
-                .collect::<Result<_, Error>>()?,
-            final_norm: None,
+            words: self.words()?,
+            positions: self.positions()?,
+            token_type: self.token_type()?,
+            norm: match config.family {
+                Family::ModernBert => self.norm(&self.name("embeddings.norm"), REMEDY)?,
+                _ => self.norm(&self.name("embeddings.LayerNorm"), REMEDY)?,
+            },
+            layers: (0..config.layers).map(layer).collect::<Result<_, Error>>()?,
+            final_norm: match config.family {
+                Family::ModernBert => Some(self.norm(&self.name("final_norm"), REMEDY)?),
+                _ => None,
+            },
             heads: config.heads,
             activation: config.activation,
         })
     }
 
-    fn layer(&self, at: usize) -> Result<LayerParameters, Error> {
-        let names = match self.config.family {
-            Family::Bert | Family::Roberta => BERT_LAYER,
-            Family::DistilBert => DISTILBERT_LAYER,
-        };
-        let (width, inner) = (self.config.width, self.config.inner);
-        let name = |part: &str| self.name(&format!("{}.{at}.{part}", names.layers));
-        let square = |part| self.linear(&name(part), [width, width], REMEDY);
-        let thirds = [square(names.query)?, square(names.key)?, square(names.value)?];
-        let linear = |part, shape| self.linear(&name(part), shape, REMEDY);
-        Ok(LayerParameters {
-            qkv: side_by_side(&thirds)?,
-            mix: linear(names.mix, [width, width])?,
-            up: linear(names.up, [inner, width])?,
-            gated: false,
-            down: linear(names.down, [width, inner])?,
-            norms: Norms::After {
-                mix: self.norm(&name(names.mix_norm), REMEDY)?,
-                down: self.norm(&name(names.down_norm), REMEDY)?,
-            },
-            rotary: None,
-            window: None,
-        })
-    }
-
     fn mlm_head(&self) -> Result<MlmParameters, Error> {
         let config = self.config;
-        let (names, activation) = match config.family {
-            Family::Bert => (BERT_HEAD, config.activation),
-            Family::DistilBert => (DISTILBERT_HEAD, config.activation),
-            // Whatever the layers compute with, this head is written for gelu.
-            Family::Roberta => (ROBERTA_HEAD, HiddenActivation::Gelu),
+        let names = match config.family {
+            Family::Bert => bert::BERT_HEAD,
+            Family::DistilBert => bert::DISTILBERT_HEAD,
+            Family::Roberta => bert::ROBERTA_HEAD,
+            Family::ModernBert => modernbert::HEAD,
+            Family::New | Family::Gte => gte::HEAD,
         };
+        let name = |part: &str| format!("{}{part}", self.outer);
         let (vocabulary, width) = (config.vocabulary, config.width);
-        let transform = self.linear(names.transform, [width, width], NO_HEAD)?;
-        let norm = self.norm(names.norm, NO_HEAD)?;
-        let decoder = [names.decoder.to_owned()];
+        let transform = self.linear(&name(names.transform), [width, width], config.biases.head, NO_HEAD)?;
+        let norm = self.norm(&name(names.norm), NO_HEAD)?;
+        let decoder = [name(names.decoder)];
         let own = self.weights.find(&decoder, &[vocabulary, width])?;
         if own.is_none() && !config.tied {
             self.weights.tensor(&decoder, &[vocabulary, width], NOT_TIED)?;
         }
         Ok(MlmParameters {
             transform,
-            activation,
+            activation: config.head_activation,
             norm,
             decoder: own,
-            bias: self.vector(&names.biases.map(str::to_owned), vocabulary, NO_HEAD)?,
+            bias: match config.biases.decoder {
+                true => self.vector(&names.biases.map(name), vocabulary, NO_HEAD)?,
+                false => Tensor::zeros(vocabulary, DType::F32, &Device::Cpu)?,
+            },
         })
     }
 
-    fn token_head(&self, prefix: &str) -> Result<TokenHead, Error> {
-        let weight = [format!("{prefix}tok_proj.weight")];
-        let weight = self.weights.tensor(&weight, &[1, self.config.width], REMEDY)?;
-        let bias = self.vector(&[format!("{prefix}tok_proj.bias")], 1, REMEDY)?;
-        Ok(TokenHead {
-            weight: weight.flatten_all()?.to_vec1()?,
-            bias: bias.to_vec1::<f32>()?[0],
-        })
+    fn words(&self) -> Result<Tensor, Error> {
+        let config = self.config;
+        self.matrix(words_name(config.family), [config.vocabulary, config.width])
     }
 
     fn name(&self, part: &str) -> String {
@@ -157,10 +144,17 @@ impl Loader<'_> {
         self.weights.tensor(names, &[len], remedy)
     }
 
-    fn linear(&self, name: &str, shape: [usize; 2], remedy: &'static str) -> Result<LinearParameters, Error> {
+    fn linear(
+        &self,
+        name: &str,
+        shape: [usize; 2],
+        biased: bool,
+        remedy: &'static str,
+    ) -> Result<LinearParameters, Error> {
+        let bias = || self.vector(&[format!("{name}.bias")], shape[0], remedy);
         Ok(LinearParameters {
             weight: self.weights.tensor(&[format!("{name}.weight")], &shape, remedy)?,
-            bias: Some(self.vector(&[format!("{name}.bias")], shape[0], remedy)?),
+            bias: biased.then(bias).transpose()?,
         })
     }
 
@@ -175,9 +169,17 @@ impl Loader<'_> {
         };
         Ok(NormParameters {
             weight: part("weight", "gamma")?,
-            bias: Some(part("bias", "beta")?),
+            bias: self.config.biases.norm.then(|| part("bias", "beta")).transpose()?,
             epsilon: self.config.epsilon,
         })
+    }
+}
+
+/// What a family calls its word embeddings.
+fn words_name(family: Family) -> &'static str {
+    match family {
+        Family::ModernBert => "embeddings.tok_embeddings",
+        _ => "embeddings.word_embeddings",
     }
 }
 
@@ -190,68 +192,3 @@ fn side_by_side(maps: &[LinearParameters]) -> Result<LinearParameters, Error> {
         bias: biases.map(|biases| Tensor::cat(&biases, 0)).transpose()?,
     })
 }
-
-struct LayerNames {
-    layers: &'static str,
-    query: &'static str,
-    key: &'static str,
-    value: &'static str,
-    mix: &'static str,
-    mix_norm: &'static str,
-    up: &'static str,
-    down: &'static str,
-    down_norm: &'static str,
-}
-
-const BERT_LAYER: LayerNames = LayerNames {
-    layers: "encoder.layer",
-    query: "attention.self.query",
-    key: "attention.self.key",
-    value: "attention.self.value",
-    mix: "attention.output.dense",
-    mix_norm: "attention.output.LayerNorm",
-    up: "intermediate.dense",
-    down: "output.dense",
-    down_norm: "output.LayerNorm",
-};
-
-const DISTILBERT_LAYER: LayerNames = LayerNames {
-    layers: "transformer.layer",
-    query: "attention.q_lin",
-    key: "attention.k_lin",
-    value: "attention.v_lin",
-    mix: "attention.out_lin",
-    mix_norm: "sa_layer_norm",
-    up: "ffn.lin1",
-    down: "ffn.lin2",
-    down_norm: "output_layer_norm",
-};
-
-struct HeadNames {
-    transform: &'static str,
-    norm: &'static str,
-    decoder: &'static str,
-    biases: [&'static str; 2],
-}
-
-const BERT_HEAD: HeadNames = HeadNames {
-    transform: "cls.predictions.transform.dense",
-    norm: "cls.predictions.transform.LayerNorm",
-    decoder: "cls.predictions.decoder.weight",
-    // The first is the one computed with; checkpoints that tie the two store the second alone.
-    biases: ["cls.predictions.decoder.bias", "cls.predictions.bias"],
-};
-
-const DISTILBERT_HEAD: HeadNames = HeadNames {
-    transform: "vocab_transform",
-    norm: "vocab_layer_norm",
-    decoder: "vocab_projector.weight",
-    biases: ["vocab_projector.bias", "vocab_projector.bias"],
-};
-
-const ROBERTA_HEAD: HeadNames = HeadNames {
-    transform: "lm_head.dense",
-    norm: "lm_head.layer_norm",
-    decoder: "lm_head.decoder.weight",
-    biases: ["lm_head.decoder.bias", "lm_head.bias"],
-};

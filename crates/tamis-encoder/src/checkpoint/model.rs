@@ -1,39 +1,49 @@
-//! A transformer with its head, tokenizer and policy: one side of a checkpoint.
+//! A transformer with its head: token ids in, weights over the vocabulary or over the tokens out.
 
-use super::config::ModelConfig;
+use super::batches::{Batch, in_batches};
+use super::heads;
 use super::layout::TransformerFiles;
-use super::load::{HeadParameters, load};
-use super::policy::{Policy, SpecialTokens};
-use super::tokenizer::{TextTokenizer, TokenizerUse, Tokens};
+use super::load;
+use super::policy::{HeadKind, SpecialTokens};
+use super::settings::SideSettings;
+use super::tokenizer::Tokens;
 use super::weights::WeightsFile;
-use crate::transformer::{Backbone, MlmHead, Rows, TokenHead};
-use crate::{Error, InputKind, SparseEncoding};
-use candle_core::Tensor;
-use rayon::prelude::*;
-use std::collections::{HashMap, HashSet};
-
-/// Tokens of one batch: enough for matrix products at full speed, little enough that a batch stays within some tens
-/// of megabytes.
-const TOKENS_PER_BATCH: usize = 2048;
+use crate::Error;
+use crate::transformer::{
+    EmbeddingHead, Norm, PlacedBackbone, PlacedMlmHead, Placement, PoolRule, Pooling, Rows, SpladeActivation,
+    TokenHead, Weighting, Weights,
+};
+use std::ops::Range;
 
 /// One transformer, ready to encode.
 pub(super) struct TransformerModel {
-    backbone: Backbone,
+    backbone: PlacedBackbone,
     head: Head,
-    pub(super) tokenizer: TextTokenizer,
-    pub(super) policy: Policy,
-    /// Vocabulary entries that may get a weight, ascending by the bytes of their token.
-    columns: Vec<(String, u32)>,
-    width: usize,
-    num_rows: usize,
+    /// EPIC's importance of each token of a document.
+    importance: Option<TokenHead>,
+    /// EPIC's quality of a document.
+    quality: Option<TokenHead>,
+    pub(super) kind: HeadKind,
+    pub(super) vocabulary: usize,
+    /// The most tokens that it can read.
+    pub(super) positions: usize,
 }
 
 /// What turns hidden states into weights.
 enum Head {
     /// Over the whole vocabulary.
-    Mlm(MlmHead),
+    Mlm(PlacedMlmHead),
+    Embeddings(EmbeddingHead),
     /// Over the tokens of the text.
     Token(TokenHead),
+}
+
+/// The weights of one text.
+pub(super) enum TextWeights {
+    /// Those of vocabulary entries above zero, ascending by id.
+    Vocabulary(Weights),
+    /// One for each token.
+    Tokens(Vec<f32>),
 }
 
 /// The files that decide what a model computes.
@@ -42,237 +52,181 @@ pub(super) struct ModelFiles {
     pub(super) weights: WeightsFile,
 }
 
+/// EPIC's importance: `log(1 + softplus(x))`.
+const IMPORTANCE: Weighting = Weighting {
+    activation: SpladeActivation::Softplus,
+    norm: Norm::Log1p,
+};
+
 impl TransformerModel {
-    /// Reads and checks all files of the transformer.
+    /// Reads and checks configuration and weights. `wanted` is the head that `who` calls for; without one the tensors
+    /// decide.
     pub(super) fn read(
         files: &TransformerFiles,
-        policy: Policy,
-        max_length: Option<usize>,
+        wanted: Option<HeadKind>,
+        who: &str,
+        placement: &Placement,
     ) -> Result<(Self, ModelFiles), Error> {
-        let config = ModelConfig::read(&files.dir)?;
-        let usage = TokenizerUse {
-            with_special: true,
-            max_length,
-            positions: config.positions,
-        };
-        let tokenizer = TextTokenizer::read(&files.dir, usage)?;
-        tokenizer.check_fits(config.vocabulary)?;
+        let config = files.model_config()?;
         let file = WeightsFile::read(&files.dir)?;
-        let (parameters, head) = load(&config, &file.tensors()?)?;
-        let backbone = Backbone::new(&parameters)?;
-        let head = match head {
-            HeadParameters::Mlm(head) => Head::Mlm(MlmHead::new(&head, &parameters.words)?),
-            HeadParameters::Token(head) => Head::Token(head),
+        let weights = file.tensors()?;
+        if let Some(wanted) = wanted {
+            heads::check(&weights, &file.path, wanted, who)?;
+        }
+        let kind = wanted.or_else(|| heads::detected(&weights)).unwrap_or(HeadKind::Mlm);
+        let parameters = load::backbone(&config, &weights)?;
+        let backbone = PlacedBackbone::new(&parameters, placement)?;
+        let head = match kind {
+            HeadKind::Token => Head::Token(heads::token_head(&weights, &file.path, config.width)?),
+            HeadKind::Embeddings => {
+                let bias = match weights.find(&["bias".to_owned()], &[1])? {
+                    Some(bias) => bias.to_vec1::<f32>()?[0],
+                    None => 0.0,
+                };
+                Head::Embeddings(EmbeddingHead::new(
+                    backbone.words(&parameters.words),
+                    bias,
+                    placement.precision(),
+                )?)
+            }
+            HeadKind::Mlm | HeadKind::Binary | HeadKind::Table | HeadKind::Static => {
+                let head = load::mlm_head(&config, &weights)?;
+                Head::Mlm(PlacedMlmHead::new(&head, &backbone, &parameters.words, placement)?)
+            }
         };
-        let columns = columns(config.vocabulary, &tokenizer, policy.special_tokens);
         let model = Self {
             backbone,
             head,
-            tokenizer,
-            policy,
-            columns,
-            width: config.width,
-            num_rows: config.vocabulary,
+            importance: heads::epic(&weights, "term_importance", config.width)?,
+            quality: heads::epic(&weights, "doc_quality", config.width)?,
+            kind,
+            vocabulary: config.vocabulary,
+            positions: config.positions,
         };
-        Ok((
-            model,
-            ModelFiles {
-                config: config.bytes,
-                weights: file,
-            },
-        ))
-    }
-
-    /// Number of ids that may get a weight or would, were they not special.
-    pub(super) fn num_rows(&self) -> usize {
-        self.num_rows
-    }
-
-    /// `mlm` or `token`.
-    pub(super) fn head_name(&self) -> &'static str {
-        match self.head {
-            Head::Mlm(_) => "mlm",
-            Head::Token(_) => "token",
-        }
-    }
-
-    /// Encodes texts in batches of about [`TOKENS_PER_BATCH`] tokens, longest first.
-    pub(super) fn encode(&self, kind: InputKind, texts: &[Tokens]) -> Result<Vec<SparseEncoding>, Error> {
-        let mut order: Vec<usize> = (0..texts.len()).collect();
-        order.sort_by_key(|&text| std::cmp::Reverse(texts[text].ids.len()));
-        let mut encoded = vec![SparseEncoding::default(); texts.len()];
-        let mut rest = order.as_slice();
-        while !rest.is_empty() {
-            let (batch, after) = rest.split_at(batch_len(rest, texts));
-            rest = after;
-            for (&text, vector) in batch.iter().zip(self.encode_batch(kind, batch, texts)?) {
-                encoded[text] = vector;
-            }
-        }
-        Ok(encoded)
-    }
-
-    fn encode_batch(&self, kind: InputKind, batch: &[usize], texts: &[Tokens]) -> Result<Vec<SparseEncoding>, Error> {
-        let mut rows = Rows::default();
-        batch.iter().for_each(|&text| rows.push(&texts[text].ids));
-        let hidden = self.backbone.forward(&rows)?;
-        let kept = self.kept_positions(batch, texts);
-        let vectors = match &self.head {
-            Head::Mlm(head) => {
-                let (hidden, ranges) = self.kept_rows(hidden, &rows, &kept)?;
-                let pooled = head.pool(&hidden, &ranges, self.policy.pooling, self.policy.activation)?;
-                pooled
-                    .par_iter()
-                    .map(|weights| self.named(weights))
-                    .collect::<Option<Vec<_>>>()
-                    .ok_or_else(|| {
-                        let broken = pooled
-                            .iter()
-                            .position(|weights| weights.iter().any(|weight| !weight.is_finite()));
-                        Error::NotFinite {
-                            text: batch[broken.unwrap_or(0)],
-                        }
-                    })?
-            }
-            Head::Token(head) => {
-                let weights = head.weigh(&hidden)?;
-                let one = |(at, kept): (usize, &Vec<usize>)| {
-                    let range = rows.ranges[at].clone();
-                    self.scattered(kind, &texts[batch[at]].ids, &weights[range], kept)
-                        .ok_or(Error::NotFinite { text: batch[at] })
-                };
-                kept.iter().enumerate().map(one).collect::<Result<Vec<_>, Error>>()?
-            }
+        let read = ModelFiles {
+            config: config.bytes,
+            weights: file,
         };
-        let finished = batch.iter().zip(vectors).map(|(&text, tokens)| SparseEncoding {
-            tokens,
-            num_tokens: texts[text].ids.len(),
-            truncated: texts[text].truncated,
+        Ok((model, read))
+    }
+
+    /// Weighs texts in batches; `finish` makes of each text's weights what is kept of them, or refuses them as not
+    /// finite.
+    pub(super) fn encode<T: Send>(
+        &self,
+        settings: &SideSettings,
+        texts: &[&Tokens],
+        finish: impl Fn(&Tokens, TextWeights) -> Option<T> + Sync,
+    ) -> Result<Vec<T>, Error> {
+        in_batches(&self.backbone, texts, |batch| {
+            let (order, texts) = (batch.order, batch.texts.clone());
+            let weights = self.weigh(settings, batch)?;
+            let finished = order.iter().zip(texts).zip(weights).map(|((&text, tokens), weights)| {
+                let finished = weights.and_then(|weights| finish(tokens, weights));
+                finished.ok_or(Error::NotFinite { text })
+            });
+            finished.collect()
+        })
+    }
+
+    /// The weights of each text; `None` for one whose hidden states are not finite.
+    fn weigh(&self, settings: &SideSettings, batch: Batch<'_>) -> Result<Vec<Option<TextWeights>>, Error> {
+        let Batch {
+            workers,
+            texts,
+            rows,
+            hidden,
+            ..
+        } = batch;
+        let width = self.backbone.width();
+        if let Head::Token(head) = &self.head {
+            let weights = head.weigh(&hidden, width).into_iter();
+            let weights: Vec<f32> = weights.map(|x| settings.weighting.of(x)).collect();
+            let of = |range: &Range<usize>| Some(TextWeights::Tokens(weights[range.clone()].to_vec()));
+            return Ok(rows.ranges.iter().map(of).collect());
+        }
+        let quality = self.quality.as_ref().map(|head| head.weigh(&hidden, width));
+        let kept: Vec<Vec<usize>> = texts.iter().map(|text| pooled_positions(settings, text)).collect();
+        let (hidden, ranges) = self.kept_rows(hidden, &rows, &kept);
+        let importance = self.importance.as_ref().map(|head| head.weigh(&hidden, width));
+        let rule = PoolRule {
+            pooling: settings.pooling,
+            weighting: settings.weighting,
+            factors: importance.map(|importance| importance.into_iter().map(|x| IMPORTANCE.of(x)).collect()),
+        };
+        let pooled = match &self.head {
+            Head::Mlm(head) => head.pool(workers, &hidden, &ranges, &rule)?,
+            Head::Embeddings(head) => head.pool(workers, &hidden, &ranges, &rule),
+            Head::Token(_) => unreachable!("returned above"),
+        };
+        let finished = pooled.into_iter().enumerate().map(|(at, weights)| {
+            let mut weights = weights?;
+            if settings.special_tokens == SpecialTokens::ZeroLogits {
+                add_zero_logits(settings, texts[at], self.vocabulary, &mut weights);
+            }
+            // sigmoid of what the head makes of the first token
+            let first = rows.ranges[at].start;
+            if let Some(x) = quality.as_ref().and_then(|quality| quality.get(first)) {
+                let factor = 1.0 / (1.0 + (-x).exp());
+                weights.iter_mut().for_each(|(_, weight)| *weight *= factor);
+            }
+            Some(TextWeights::Vocabulary(weights))
         });
         Ok(finished.collect())
     }
 
-    /// For each text the positions that are pooled.
-    fn kept_positions(&self, batch: &[usize], texts: &[Tokens]) -> Vec<Vec<usize>> {
-        let exclude = self.policy.special_tokens == SpecialTokens::ExcludePositions;
-        let first = usize::from(matches!(self.head, Head::Token(_)));
-        let of = |&text: &usize| {
-            let Tokens { ids, added, .. } = &texts[text];
-            let special = |at: usize| added[at] || self.tokenizer.special.contains(&ids[at]);
-            (first..ids.len()).filter(|&at| !(exclude && special(at))).collect()
-        };
-        batch.iter().map(of).collect()
-    }
-
     /// The pooled rows of `hidden` with their ranges; all of them when nothing is left out.
-    fn kept_rows(
-        &self,
-        hidden: Tensor,
-        rows: &Rows,
-        kept: &[Vec<usize>],
-    ) -> Result<(Tensor, Vec<std::ops::Range<usize>>), Error> {
+    fn kept_rows(&self, hidden: Vec<f32>, rows: &Rows, kept: &[Vec<usize>]) -> (Vec<f32>, Vec<Range<usize>>) {
         let total: usize = kept.iter().map(Vec::len).sum();
         if total == rows.ids.len() {
-            return Ok((hidden, rows.ranges.clone()));
+            return (hidden, rows.ranges.clone());
         }
+        let width = self.backbone.width();
         let mut ranges = Vec::with_capacity(kept.len());
-        let mut chosen: Vec<u32> = Vec::with_capacity(total);
+        let mut chosen = Vec::with_capacity(total * width);
         for (positions, range) in kept.iter().zip(&rows.ranges) {
-            let start = chosen.len();
-            let ids = positions.iter().map(|at| u32::try_from(range.start + at));
-            chosen.extend(ids.map(|id| id.expect("a batch holds far fewer than 2^32 tokens")));
-            ranges.push(start..chosen.len());
+            let start = chosen.len() / width;
+            for at in positions {
+                chosen.extend_from_slice(&hidden[(range.start + at) * width..][..width]);
+            }
+            ranges.push(start..start + positions.len());
         }
-        if chosen.is_empty() {
-            return Ok((Tensor::zeros((0, self.width), hidden.dtype(), hidden.device())?, ranges));
-        }
-        let chosen = Tensor::new(chosen.as_slice(), hidden.device())?;
-        Ok((hidden.index_select(&chosen, 0)?, ranges))
-    }
-
-    /// The weights above zero with their tokens; `None` when one is not finite.
-    fn named(&self, weights: &[f32]) -> Option<Vec<(String, f32)>> {
-        if weights.iter().any(|weight| !weight.is_finite()) {
-            return None;
-        }
-        let weighted = self.columns.iter().map(|(token, id)| (token, weights[*id as usize]));
-        Some(
-            weighted
-                .filter(|&(_, weight)| weight > 0.0)
-                .map(|(token, weight)| (token.clone(), weight))
-                .collect(),
-        )
-    }
-
-    /// The token weights of one text on its own tokens: the largest of a document's repetitions, the sum of a query's.
-    fn scattered(&self, kind: InputKind, ids: &[u32], weights: &[f32], kept: &[usize]) -> Option<Vec<(String, f32)>> {
-        let mut of_id: HashMap<u32, f32> = HashMap::new();
-        for &at in kept {
-            let best = of_id.entry(ids[at]).or_default();
-            *best = match kind {
-                _ if !weights[at].is_finite() => return None,
-                InputKind::Document => best.max(weights[at]),
-                InputKind::Query => *best + weights[at],
-            };
-        }
-        let weighted = self
-            .columns
-            .iter()
-            .map(|(token, id)| (token, of_id.get(id).copied().unwrap_or(0.0)));
-        Some(
-            weighted
-                .filter(|&(_, weight)| weight > 0.0)
-                .map(|(token, weight)| (token.clone(), weight))
-                .collect(),
-        )
+        (chosen, ranges)
     }
 }
 
-/// How many of `order` make the next batch: at least one, and no more tokens than the budget.
-fn batch_len(order: &[usize], texts: &[Tokens]) -> usize {
-    let mut tokens = 0;
-    let fits = order.iter().take_while(|&&text| {
-        tokens += texts[text].ids.len();
-        tokens <= TOKENS_PER_BATCH
-    });
-    fits.count().max(1)
+/// The positions of one text that are pooled over the vocabulary.
+fn pooled_positions(settings: &SideSettings, text: &Tokens) -> Vec<usize> {
+    let without = matches!(
+        settings.special_tokens,
+        SpecialTokens::ExcludePositions | SpecialTokens::ZeroLogits
+    );
+    match settings.pooling {
+        Pooling::Cls => (0..text.ids.len().min(1)).collect(),
+        Pooling::Max | Pooling::Sum => (0..text.ids.len()).filter(|&at| !(without && text.added[at])).collect(),
+    }
 }
 
-/// Token and id of every vocabulary entry that may get a weight, ascending by the token's bytes.
-///
-/// Entries without a token (tables are padded to round sizes) and second entries of one token are named by their
-/// number, so that names stay distinct.
-fn columns(vocabulary: usize, tokenizer: &TextTokenizer, special_tokens: SpecialTokens) -> Vec<(String, u32)> {
-    let zeroed = |id: &u32| special_tokens != SpecialTokens::Keep && tokenizer.special.contains(id);
-    let named = named_tokens(vocabulary, tokenizer);
-    let mut columns: Vec<_> = named.filter(|(_, id)| !zeroed(id)).collect();
-    columns.sort_unstable();
-    columns
-}
-
-/// A distinct name for each of `rows` ids, in their order.
-pub(super) fn named_tokens(rows: usize, tokenizer: &TextTokenizer) -> impl Iterator<Item = (String, u32)> {
-    let mut seen = HashSet::new();
-    (0u32..).take(rows).map(move |id| {
-        let token = tokenizer.token(id).filter(|token| seen.insert(token.clone()));
-        (token.unwrap_or_else(|| format!("[id {id}]")), id)
-    })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn batches_keep_the_budget() {
-        let text = |len: usize| Tokens {
-            ids: vec![0; len],
-            added: vec![false; len],
-            truncated: false,
+/// What positions with a logit of 0 in every column add to the others.
+fn add_zero_logits(settings: &SideSettings, text: &Tokens, vocabulary: usize, weights: &mut Weights) {
+    let zero = settings.weighting.of(0.0);
+    let count = text.added.iter().filter(|&&added| added).count();
+    if count == 0 || settings.pooling == Pooling::Cls || zero <= 0.0 {
+        return;
+    }
+    let mut above = weights.drain(..).peekable();
+    let mut all = Weights::with_capacity(vocabulary);
+    for id in (0u32..).take(vocabulary) {
+        let weight = above
+            .next_if(|&(other, _)| other == id)
+            .map_or(0.0, |(_, weight)| weight);
+        #[expect(clippy::cast_precision_loss, reason = "a handful of tokens")]
+        let with_zeros = match settings.pooling {
+            Pooling::Sum => weight + zero * count as f32,
+            Pooling::Max | Pooling::Cls => weight.max(zero),
         };
-        let texts: Vec<Tokens> = [3000, 1500, 500, 48, 1, 1].into_iter().map(text).collect();
-        assert_eq!(batch_len(&[0, 1, 2, 3, 4, 5], &texts), 1, "one text always fits");
-        assert_eq!(batch_len(&[1, 2, 3, 4, 5], &texts), 3, "1500 + 500 + 48 tokens");
-        assert_eq!(batch_len(&[4, 5], &texts), 2);
+        all.push((id, with_zeros));
     }
+    drop(above);
+    *weights = all;
 }

@@ -1,83 +1,114 @@
 //! Inference-free queries: each distinct token of a query has a fixed weight.
 //!
-//! Source: Geng et al. (2024), "Towards Competitive Search Relevance for Inference-Free Learned Sparse Retrievers".
+//! Sources: Geng et al. (2024), "Towards Competitive Search Relevance for Inference-Free Learned Sparse Retrievers";
+//! Nardini et al. (2025), Li-LSR, whose table is a linear map of the word embeddings.
 
-use super::config::MAX_VOCABULARY;
-use super::json::JsonFile;
-use super::layout::TableFiles;
-use super::policy::SpecialTokens;
-use super::tokenizer::{TextTokenizer, TokenizerUse, Tokens};
+use super::heads::token_head;
+use super::json::{JsonFile, read_bytes};
+use super::layout::{TableFiles, TransformerFiles};
+use super::load;
+use super::tokenizer::TextTokenizer;
 use super::weights::WeightsFile;
-use crate::{Error, SparseEncoding};
+use crate::Error;
+use crate::transformer::Weighting;
 use std::path::Path;
 
-/// A tokenizer with a weight per token.
-pub(super) struct QueryTable {
-    pub(super) tokenizer: TextTokenizer,
-    pub(super) special_tokens: SpecialTokens,
-    /// By token id: the token's rank and weight; a weight of 0 where it gets none.
-    entries: Vec<(u32, f32)>,
-    /// Tokens ascending by their bytes, which is by rank.
-    names: Vec<Box<str>>,
+/// Reads the weight of every token id, and adds the table to `hasher`.
+pub(super) fn read(
+    files: &TableFiles,
+    tokenizer: &TextTokenizer,
+    hasher: &mut blake3::Hasher,
+) -> Result<Vec<f32>, Error> {
+    match &files.list {
+        Some(path) if path.extension().is_some_and(|extension| extension == "txt") => {
+            from_text(path, files.default_weight, tokenizer, hasher)
+        }
+        Some(path) => from_json(path, files.default_weight, tokenizer, hasher),
+        None => from_tensor(&files.dir, tokenizer, hasher),
+    }
 }
 
-impl QueryTable {
-    /// Reads tokenizer and table, and adds the table to `hasher`.
-    pub(super) fn read(
-        files: &TableFiles,
-        special_tokens: SpecialTokens,
-        max_length: Option<usize>,
-        hasher: &mut blake3::Hasher,
-    ) -> Result<Self, Error> {
-        let usage = TokenizerUse {
-            with_special: false,
-            max_length,
-            positions: usize::MAX,
-        };
-        let tokenizer = TextTokenizer::read(&files.dir, usage)?;
-        tokenizer.check_fits(MAX_VOCABULARY)?;
-        let weights = match &files.json {
-            Some(path) => from_json(path, files.default_weight, &tokenizer, hasher)?,
-            None => from_tensor(&files.dir, &tokenizer, hasher)?,
-        };
-        let mut tokens: Vec<(String, u32)> = (0u32..)
-            .take(weights.len())
-            .filter_map(|id| Some((tokenizer.token(id)?, id)))
-            .collect();
-        tokens.sort_unstable();
-        let mut entries = vec![(0, 0.0); weights.len()];
-        let mut names: Vec<Box<str>> = Vec::with_capacity(tokens.len());
-        for (token, id) in tokens {
-            // Two ids of one token share a rank.
-            if names.last().is_none_or(|last| **last != *token) {
-                names.push(token.into());
-            }
-            let dropped = special_tokens != SpecialTokens::Keep && tokenizer.special.contains(&id);
-            let weight = if dropped { 0.0 } else { weights[id as usize].max(0.0) };
-            let rank = u32::try_from(names.len() - 1).expect("there are no more ranks than ids");
-            entries[id as usize] = (rank, weight);
-        }
-        Ok(Self {
+/// Computes the table `weighting(w E + b)` from the word embeddings E of a checkpoint, and adds its files to `hasher`.
+pub(super) fn from_embeddings(
+    files: &TransformerFiles,
+    weighting: Weighting,
+    hasher: &mut blake3::Hasher,
+) -> Result<Vec<f32>, Error> {
+    let config = files.model_config()?;
+    let file = WeightsFile::read(&files.dir)?;
+    let weights = file.tensors()?;
+    let head = token_head(&weights, &file.path, config.width)?;
+    let words = load::words(&config, &weights)?.flatten_all()?.to_vec1::<f32>()?;
+    let table: Vec<f32> = head
+        .weigh(&words, config.width)
+        .into_iter()
+        .map(|x| weighting.of(x))
+        .collect();
+    if let Some(token) = table.iter().position(|weight| !weight.is_finite()) {
+        let reason = format!("the head gives token {token} the weight {}", table[token]);
+        return Err(Error::QueryTable {
+            path: file.path,
+            reason,
+        });
+    }
+    super::hash(hasher, &config.bytes);
+    file.hash_into(hasher)?;
+    Ok(table)
+}
+
+/// A table under construction.
+struct Entries<'a> {
+    path: &'a Path,
+    tokenizer: &'a TextTokenizer,
+    weights: Vec<f32>,
+    known: usize,
+    total: usize,
+}
+
+impl<'a> Entries<'a> {
+    fn new(path: &'a Path, default_weight: f32, tokenizer: &'a TextTokenizer) -> Self {
+        Self {
+            path,
             tokenizer,
-            special_tokens,
-            entries,
-            names,
-        })
+            weights: vec![default_weight; tokenizer.num_ids()],
+            known: 0,
+            total: 0,
+        }
     }
 
-    /// The weights of the distinct tokens of one query.
-    pub(super) fn look_up(&self, tokens: &Tokens) -> SparseEncoding {
-        let entry = |&id: &u32| self.entries.get(id as usize).copied();
-        let mut found: Vec<(u32, f32)> = tokens.ids.iter().filter_map(entry).collect();
-        found.retain(|&(_, weight)| weight > 0.0);
-        found.sort_unstable_by_key(|&(rank, _)| rank);
-        found.dedup_by_key(|&mut (rank, _)| rank);
-        let named = |(rank, weight): (u32, f32)| (self.names[rank as usize].to_string(), weight);
-        SparseEncoding {
-            tokens: found.into_iter().map(named).collect(),
-            num_tokens: tokens.ids.len(),
-            truncated: tokens.truncated,
+    fn wrong(&self, reason: String) -> Error {
+        Error::QueryTable {
+            path: self.path.to_owned(),
+            reason,
         }
+    }
+
+    /// A token that the tokenizer cannot make does no harm; a table of another vocabulary would.
+    fn add(&mut self, token: &str, weight: Option<f64>, found: &str) -> Result<(), Error> {
+        #[expect(clippy::cast_possible_truncation, reason = "rounded to the precision of weights")]
+        let weight = weight.map(|weight| weight as f32).filter(|weight| weight.is_finite());
+        let weight =
+            weight.ok_or_else(|| self.wrong(format!("the weight of {token:?} is {found}, a number expected")))?;
+        self.total += 1;
+        if let Some(slot) = self
+            .tokenizer
+            .id(token)
+            .and_then(|id| self.weights.get_mut(id as usize))
+        {
+            *slot = weight;
+            self.known += 1;
+        }
+        Ok(())
+    }
+
+    fn finish(self) -> Result<Vec<f32>, Error> {
+        let (known, total) = (self.known, self.total);
+        if known * 2 < total || known == 0 {
+            return Err(self.wrong(format!(
+                "{known} of its {total} tokens are in the vocabulary: it is of another model"
+            )));
+        }
+        Ok(self.weights)
     }
 }
 
@@ -88,38 +119,40 @@ fn from_json(
     tokenizer: &TextTokenizer,
     hasher: &mut blake3::Hasher,
 ) -> Result<Vec<f32>, Error> {
-    let wrong = |reason: String| Error::QueryTable {
-        path: path.to_owned(),
-        reason,
-    };
+    let mut entries = Entries::new(path, default_weight, tokenizer);
     let file = JsonFile::read(path, "the weight of each query token stands there")?;
     let table = file
         .value
         .as_object()
-        .ok_or_else(|| wrong("an object of token to weight expected".to_owned()))?;
-    let mut weights = vec![default_weight; tokenizer.num_ids()];
-    let mut known = 0;
+        .ok_or_else(|| entries.wrong("an object of token to weight expected".to_owned()))?;
     for (token, value) in table {
-        #[expect(clippy::cast_possible_truncation, reason = "rounded to the precision of weights")]
-        let weight = value
-            .as_f64()
-            .map(|weight| weight as f32)
-            .filter(|weight| weight.is_finite());
-        let weight = weight.ok_or_else(|| wrong(format!("the weight of {token:?} is {value}, a number expected")))?;
-        // A token that the tokenizer cannot make does no harm; a table of another vocabulary would.
-        if let Some(slot) = tokenizer.id(token).and_then(|id| weights.get_mut(id as usize)) {
-            *slot = weight;
-            known += 1;
-        }
-    }
-    if known * 2 < table.len() || known == 0 {
-        let total = table.len();
-        return Err(wrong(format!(
-            "{known} of its {total} tokens are in the vocabulary: it is of another model"
-        )));
+        entries.add(token, value.as_f64(), &value.to_string())?;
     }
     super::hash(hasher, &file.bytes);
-    Ok(weights)
+    entries.finish()
+}
+
+/// The weights of a `query_token_weights.txt`: a token, a tab and its weight in each line.
+fn from_text(
+    path: &Path,
+    default_weight: f32,
+    tokenizer: &TextTokenizer,
+    hasher: &mut blake3::Hasher,
+) -> Result<Vec<f32>, Error> {
+    let mut entries = Entries::new(path, default_weight, tokenizer);
+    let bytes = read_bytes(path, "the weight of each query token stands there")?;
+    let text = std::str::from_utf8(&bytes).map_err(|error| entries.wrong(format!("UTF-8 expected: {error}")))?;
+    for (at, line) in text.lines().enumerate().filter(|(_, line)| !line.is_empty()) {
+        let Some((token, weight)) = line.rsplit_once('\t') else {
+            return Err(entries.wrong(format!(
+                "line {} is {line:?}, a token, a tab and its weight expected",
+                at + 1
+            )));
+        };
+        entries.add(token, weight.trim().parse().ok(), &format!("{weight:?}"))?;
+    }
+    super::hash(hasher, &bytes);
+    entries.finish()
 }
 
 /// The weights of a `model.safetensors` with one tensor.

@@ -2,12 +2,14 @@
 
 use super::ascii_words::AsciiWords;
 use super::json::{JsonFile, read_if_present};
+use super::policy::{Expansion, LongText};
 use super::wordpiece;
 use crate::Error;
 use std::collections::HashSet;
+use std::ops::Range;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
-use tokenizers::{Tokenizer, TruncationParams};
+use tokenizers::{Encoding, Tokenizer, TruncationParams};
 
 /// Tokenizers report "no limit" as a huge number; anything above this is none.
 const NO_LIMIT: f64 = 1e9;
@@ -15,26 +17,84 @@ const NO_LIMIT: f64 = 1e9;
 /// A tokenizer with its limit of length.
 pub(super) struct TextTokenizer {
     tokenizer: Tokenizer,
-    /// For texts without special tokens around them, where the tokenizer is of a kind that has a short way.
+    /// For texts without special tokens around them, of which nobody asks the words, where the tokenizer is of a kind
+    /// that has a short way.
     short: Option<AsciiWords>,
     /// Where it came from.
     pub(super) path: PathBuf,
     /// Ids of special tokens.
     pub(super) special: HashSet<u32>,
+    /// Ids of the tokens that are put around and behind texts.
+    pub(super) added: HashSet<u32>,
+    /// Id of the token that hides others in training, where there is one.
+    pub(super) mask: Option<u32>,
     /// Everything read from files, for the fingerprint.
     pub(super) bytes: Vec<Vec<u8>>,
     /// The most ids a text may have, special ones included.
     pub(super) max_length: usize,
+    /// Whether files or the caller set that limit, and not the model's positions alone.
+    pub(super) limited: bool,
+    /// What is put around an empty text.
+    frame: Vec<u32>,
     lower_case: bool,
     with_special: bool,
+    long_text: LongText,
+    words: bool,
 }
 
-/// The ids of one text.
+/// The ids of one text, or of one window of it.
+#[derive(Clone, Default)]
 pub(super) struct Tokens {
     pub(super) ids: Vec<u32>,
     /// For each id whether the tokenizer added it around the text.
     pub(super) added: Vec<bool>,
+    /// For each id the word that it is of, by its number, where that is asked; none for added ones.
+    pub(super) words: Vec<Option<u32>>,
     pub(super) truncated: bool,
+}
+
+impl Tokens {
+    fn of(encoding: &Encoding, len: usize) -> Self {
+        let mask = &encoding.get_special_tokens_mask()[..len];
+        Self {
+            ids: encoding.get_ids()[..len].to_vec(),
+            added: mask.iter().map(|&mask| mask == 1).collect(),
+            words: encoding.get_word_ids()[..len].to_vec(),
+            truncated: false,
+        }
+    }
+
+    /// As windows of at most `max_length` tokens: between what was added before and behind the text, pieces of it that
+    /// share `overlap` tokens. Both fit, as was checked on opening.
+    fn windows(self, max_length: usize, overlap: usize) -> Vec<Self> {
+        if self.ids.len() <= max_length {
+            return vec![self];
+        }
+        let before = self.added.iter().take_while(|&&added| added).count();
+        let behind = self.added.iter().rev().take_while(|&&added| added).count();
+        let content = before..self.ids.len() - behind;
+        let room = max_length - before - behind;
+        let mut windows = Vec::new();
+        let mut start = content.start;
+        loop {
+            let end = content.end.min(start + room);
+            windows.push(Self {
+                ids: framed(&self.ids, start..end, &content),
+                added: framed(&self.added, start..end, &content),
+                words: framed(&self.words, start..end, &content),
+                truncated: false,
+            });
+            if end == content.end {
+                return windows;
+            }
+            start = end - overlap;
+        }
+    }
+}
+
+/// One part of `list` between what stands before and behind `content`.
+fn framed<T: Copy>(list: &[T], part: Range<usize>, content: &Range<usize>) -> Vec<T> {
+    [&list[..content.start], &list[part], &list[content.end..]].concat()
 }
 
 /// How a tokenizer is used.
@@ -46,7 +106,15 @@ pub(super) struct TokenizerUse {
     pub(super) max_length: Option<usize>,
     /// What the model can take at most.
     pub(super) positions: usize,
+    /// What becomes of longer texts.
+    pub(super) long_text: LongText,
+    /// Whether it is asked which word a token is of.
+    pub(super) words: bool,
 }
+
+/// Names of tokens that are put behind short texts, and of those that hide others.
+const PADDING: [&str; 2] = ["[PAD]", "<pad>"];
+const MASK: [&str; 2] = ["[MASK]", "<mask>"];
 
 impl TextTokenizer {
     /// Reads the tokenizer of `dir`.
@@ -73,23 +141,31 @@ impl TextTokenizer {
         tokenizer
             .with_truncation(None)
             .map_err(|error| Error::tokenizer(&path, error))?;
-        let added = special_tokens_added(&tokenizer, &path)?;
-        if max_length <= added {
+        let frame = special_tokens_added(&tokenizer, &path)?;
+        let room = max_length.saturating_sub(frame.len());
+        if room == 0 {
             return Err(Error::field(
                 &path,
                 "max_length",
-                format!("more than {added} tokens"),
+                format!("more than {} tokens", frame.len()),
                 max_length,
             ));
         }
-        if usage.with_special {
-            let truncation = TruncationParams {
-                max_length,
-                ..TruncationParams::default()
-            };
-            tokenizer
-                .with_truncation(Some(truncation))
-                .map_err(|error| Error::tokenizer(&path, error))?;
+        match usage.long_text {
+            LongText::Windows { overlap } if usage.with_special && overlap >= room => {
+                let expected = format!("an overlap below the {room} tokens of a window");
+                return Err(Error::field(&path, "long_text", expected, overlap));
+            }
+            LongText::Truncate if usage.with_special => {
+                let truncation = TruncationParams {
+                    max_length,
+                    ..TruncationParams::default()
+                };
+                tokenizer
+                    .with_truncation(Some(truncation))
+                    .map_err(|error| Error::tokenizer(&path, error))?;
+            }
+            LongText::Windows { .. } | LongText::Truncate => (),
         }
         let special = tokenizer
             .get_added_tokens_decoder()
@@ -97,58 +173,132 @@ impl TextTokenizer {
             .filter(|(_, token)| token.special)
             .map(|(&id, _)| id)
             .collect();
-        let with_special = usage.with_special;
+        let id = |names: [&str; 2]| names.iter().find_map(|name| tokenizer.token_to_id(name));
+        let added = frame.iter().copied().chain(id(PADDING)).collect();
+        let mask = id(MASK);
         let files = [settings, sentence].into_iter().flatten().map(|file| file.bytes);
         let bytes = std::iter::once(bytes).chain(files).collect();
-        let short = if with_special { None } else { AsciiWords::of(&tokenizer) };
+        let short = match usage.with_special || usage.words {
+            true => None,
+            false => AsciiWords::of(&tokenizer),
+        };
         Ok(Self {
             tokenizer,
             short,
             path,
             special,
+            added,
+            mask,
             bytes,
             max_length,
+            limited: usage.max_length.or(stated).is_some(),
+            frame,
             lower_case,
-            with_special,
+            with_special: usage.with_special,
+            long_text: usage.long_text,
+            words: usage.words,
         })
     }
 
-    /// Splits `prompt + text`.
+    /// Splits `prompt + text`, into several windows where texts are not cut; at least one.
     ///
     /// # Errors
     /// What the tokenizer says, for instance of a character outside a vocabulary without an unknown token.
-    pub(super) fn split(&self, prompt: &str, text: &str) -> Result<Tokens, String> {
-        let mut whole = format!("{prompt}{text}");
-        if self.lower_case {
-            whole = whole.to_lowercase();
-        }
+    pub(super) fn split(&self, prompt: &str, text: &str) -> Result<Vec<Tokens>, String> {
+        let mut whole = self.cased(format!("{prompt}{text}"));
         if let Some(short) = &self.short {
             match short.ids(whole) {
-                Ok(ids) => return Ok(self.within_limit(ids)),
+                Ok(ids) => return Ok(vec![self.bare(ids)]),
                 Err(text) => whole = text,
             }
         }
-        let encoding = guarded(|| self.tokenizer.encode_fast(whole, self.with_special))?;
+        let encoding = self.encode(whole, self.with_special)?;
+        if let (LongText::Windows { overlap }, true) = (self.long_text, self.with_special) {
+            let whole = Tokens::of(&encoding, encoding.len());
+            return Ok(whole.windows(self.max_length, overlap));
+        }
         // With special tokens the tokenizer has truncated between them; without, it does not report that it did.
-        let len = encoding.len().min(self.max_length);
-        Ok(Tokens {
-            ids: encoding.get_ids()[..len].to_vec(),
-            added: encoding.get_special_tokens_mask()[..len]
-                .iter()
-                .map(|&mask| mask == 1)
-                .collect(),
-            truncated: len < encoding.len() || !encoding.get_overflowing().is_empty(),
-        })
+        let len = self.kept(encoding.len());
+        let mut tokens = Tokens::of(&encoding, len);
+        tokens.truncated = len < encoding.len() || !encoding.get_overflowing().is_empty();
+        Ok(vec![tokens])
     }
 
-    /// The ids of a text without special tokens around it.
-    fn within_limit(&self, mut ids: Vec<u32>) -> Tokens {
-        let truncated = ids.len() > self.max_length;
-        ids.truncate(self.max_length);
+    /// Splits `prompt + text [SEP] expansion` by the rule of uniCOIL and TILDEv2: `[CLS] text [SEP] expansion [SEP]`.
+    ///
+    /// # Errors
+    /// As [`TextTokenizer::split`].
+    pub(super) fn split_expanded(&self, prompt: &str, text: &str, rule: Expansion) -> Result<Vec<Tokens>, String> {
+        let &[first, separator] = self.frame.as_slice() else {
+            return Err("expansions need a tokenizer that puts one token before and one behind a text".to_owned());
+        };
+        let name = self.token(separator).unwrap_or_default();
+        let Some((text, expansion)) = text.split_once(name.as_str()) else {
+            return self.split(prompt, text);
+        };
+        let encoding = self.encode(self.cased(format!("{prompt}{text}")), false)?;
+        let of_text = Tokens::of(&encoding, encoding.len().min(rule.text_pieces));
+        let encoding_of_expansion = self.encode(self.cased(expansion.to_owned()), false)?;
+        let of_expansion = &encoding_of_expansion.get_ids()[..encoding_of_expansion.len().min(rule.pieces)];
+        let mut seen: HashSet<u32> = of_text.ids.iter().copied().filter(|_| rule.new_only).collect();
+        let mut ids = of_text.ids;
+        let mut truncated = ids.len() < encoding.len()
+            || of_expansion.len() < encoding_of_expansion.len()
+            || [&encoding, &encoding_of_expansion]
+                .iter()
+                .any(|part| !part.get_overflowing().is_empty());
+        ids.push(separator);
+        ids.extend(of_expansion.iter().filter(|&&id| !rule.new_only || seen.insert(id)));
+        let room = self.max_length - self.frame.len();
+        truncated |= ids.len() > room;
+        ids.truncate(room);
+        ids.insert(0, first);
+        ids.push(separator);
+        let mut added = vec![false; ids.len()];
+        added[0] = true;
+        added[ids.len() - 1] = true;
+        Ok(vec![Tokens {
+            words: vec![None; ids.len()],
+            ids,
+            added,
+            truncated,
+        }])
+    }
+
+    /// How many of `len` ids are kept of a text that the tokenizer does not cut itself; without tokens around them
+    /// there are no windows, and nothing that would need any.
+    fn kept(&self, len: usize) -> usize {
+        match self.long_text {
+            LongText::Windows { .. } => len,
+            LongText::Truncate => len.min(self.max_length),
+        }
+    }
+
+    /// A text of `ids` with nothing around it, of which nobody asks the words.
+    fn bare(&self, mut ids: Vec<u32>) -> Tokens {
+        let len = self.kept(ids.len());
+        let truncated = len < ids.len();
+        ids.truncate(len);
         Tokens {
-            added: vec![false; ids.len()],
+            added: vec![false; len],
+            words: vec![None; len],
             ids,
             truncated,
+        }
+    }
+
+    fn cased(&self, whole: String) -> String {
+        match self.lower_case {
+            true => whole.to_lowercase(),
+            false => whole,
+        }
+    }
+
+    fn encode(&self, whole: String, with_special: bool) -> Result<Encoding, String> {
+        // The fast way loses track of words.
+        match self.words {
+            true => guarded(|| self.tokenizer.encode(whole, with_special)),
+            false => guarded(|| self.tokenizer.encode_fast(whole, with_special)),
         }
     }
 
@@ -200,10 +350,10 @@ fn guarded<T>(call: impl FnOnce() -> tokenizers::Result<T>) -> Result<T, String>
     }
 }
 
-/// How many special tokens are put around a text.
-fn special_tokens_added(tokenizer: &Tokenizer, path: &Path) -> Result<usize, Error> {
+/// The special tokens that are put around a text.
+fn special_tokens_added(tokenizer: &Tokenizer, path: &Path) -> Result<Vec<u32>, Error> {
     let empty = guarded(|| tokenizer.encode("", true)).map_err(|reason| Error::tokenizer(path, reason))?;
-    Ok(empty.len())
+    Ok(empty.get_ids().to_vec())
 }
 
 /// `max_seq_length` of sentence-transformers, else `model_max_length` of the tokenizer.

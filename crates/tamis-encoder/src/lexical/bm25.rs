@@ -167,6 +167,7 @@ impl Lexical {
         SparseEncoding {
             tokens,
             num_tokens,
+            num_windows: 1,
             truncated: false,
         }
     }
@@ -224,7 +225,13 @@ mod tests {
             assert!((weight - value).abs() < 1e-6, "{token}: {weight}, {value} expected");
         }
         assert_eq!(encoded[0].num_tokens, 3);
-        assert_eq!(encoded[1], SparseEncoding::default());
+        assert_eq!(
+            encoded[1],
+            SparseEncoding {
+                num_windows: 1,
+                ..Default::default()
+            }
+        );
     }
 
     #[test]

@@ -1,136 +1,128 @@
-//! The layers of BERT and its kin: token ids in, last hidden states out.
+//! The layers of BERT and its kin on the CPU, over packed weights: token ids in, last hidden states out.
 //!
 //! Source: Devlin et al. (NAACL 2019); Sanh et al. (2019), whose DistilBERT lacks token types and is otherwise the
 //! same; Liu et al. (2019), whose RoBERTa counts positions from behind its padding token, as do XLM-R (Conneau et al.,
-//! ACL 2020) and CamemBERT (Martin et al., ACL 2020).
+//! ACL 2020) and CamemBERT (Martin et al., ACL 2020); Warner et al. (2024), whose ModernBERT turns queries and keys by
+//! their position, gates its feed-forward blocks and looks only at near tokens in most layers.
 
-use super::attention::attend;
-use super::linear::{LayerNorm, Linear};
-use super::parameters::{LayerParameters, Norms, Parameters};
-use super::rows::{for_each_row, read};
-use super::{HiddenActivation, Rows};
-use candle_core::{Result, Tensor};
+use super::layer::Layer;
+use super::linear::{LayerNorm, values};
+use super::parameters::{Parameters, places};
+use super::rows::{Rows, Workers};
+use candle_core::Result;
+use std::sync::Arc;
+use tamis_kernels::{PackedMatrix, PackedRows, Precision};
 
-/// Embeddings and layers with normalisation after each residual.
+/// Embeddings and layers.
 #[derive(Debug)]
 pub(crate) struct Backbone {
-    /// Word embeddings, `[vocabulary, width]`.
-    pub(crate) words: Tensor,
-    /// Position embeddings plus, where the model has token types, the one of the first type: `[positions, width]`.
-    pub(crate) positions: Tensor,
-    /// RoBERTa's padding token p: positions are p + 1, p + 2, ... over all other tokens, and p for itself where a text
-    /// spells it out. Without one they are 0, 1, ...
-    pub(crate) padding: Option<u32>,
-    pub(crate) norm: LayerNorm,
-    pub(crate) layers: Vec<Layer>,
-    pub(crate) heads: usize,
-    pub(crate) activation: HiddenActivation,
+    /// Word embeddings: a head that ties its decoder to them shares them.
+    words: Arc<PackedMatrix>,
+    positions: Option<Positions>,
+    token_type: Option<Vec<f32>>,
+    norm: LayerNorm,
+    layers: Vec<Layer>,
+    final_norm: Option<LayerNorm>,
+    width: usize,
 }
 
-/// One layer: attention and feed-forward block.
+/// Learned position embeddings.
 #[derive(Debug)]
-pub(crate) struct Layer {
-    /// Query, key and value maps as one, `[width] -> [3 width]`.
-    pub(crate) qkv: Linear,
-    pub(crate) mix: Linear,
-    pub(crate) mix_norm: LayerNorm,
-    pub(crate) up: Linear,
-    pub(crate) down: Linear,
-    pub(crate) down_norm: LayerNorm,
+struct Positions {
+    /// `[rows, width]`.
+    table: Vec<f32>,
+    /// See [`super::PositionTable`].
+    padding: Option<u32>,
+}
+
+/// Buffers of one batch, used by all layers in turn.
+#[derive(Debug, Default)]
+pub(super) struct LayerScratch {
+    pub(super) packed: PackedRows,
+    /// A block's input, where it is normalised first.
+    pub(super) input: Vec<f32>,
+    pub(super) qkv: Vec<f32>,
+    pub(super) mixed: Vec<f32>,
+    pub(super) wide: Vec<f32>,
+    pub(super) block: Vec<f32>,
 }
 
 impl Backbone {
-    pub(crate) fn new(parameters: &Parameters) -> Result<Self> {
-        let Some(positions) = &parameters.positions else {
-            candle_core::bail!("a table of positions expected");
+    /// Packs the weights of `parameters`. Embeddings never get fewer than 16 bits: they are looked up, not multiplied.
+    pub(crate) fn new(parameters: &Parameters, precision: Precision) -> Result<Self> {
+        let width = parameters.words.dim(1)?;
+        let table_precision = match precision {
+            Precision::Int8 => Precision::Int16,
+            other => other,
         };
-        let table = match &parameters.token_type {
-            Some(offset) => positions.table.broadcast_add(offset)?,
-            None => positions.table.clone(),
-        };
+        let words = PackedMatrix::pack(table_precision, &values(&parameters.words)?, width, None);
+        let positions = parameters.positions.as_ref().map(|positions| {
+            Ok::<_, candle_core::Error>(Positions {
+                table: values(&positions.table)?,
+                padding: positions.padding,
+            })
+        });
+        let layers = parameters.layers.iter();
         Ok(Self {
-            words: parameters.words.clone(),
-            positions: table,
-            padding: positions.padding,
+            words: Arc::new(words),
+            positions: positions.transpose()?,
+            token_type: parameters.token_type.as_ref().map(values).transpose()?,
             norm: LayerNorm::new(&parameters.norm)?,
-            layers: parameters.layers.iter().map(Layer::new).collect::<Result<_>>()?,
-            heads: parameters.heads,
-            activation: parameters.activation,
+            layers: layers
+                .map(|layer| Layer::new(layer, parameters, precision))
+                .collect::<Result<_>>()?,
+            final_norm: parameters.final_norm.as_ref().map(LayerNorm::new).transpose()?,
+            width,
         })
+    }
+
+    /// The packed word embeddings, for a head that is tied to them.
+    pub(crate) fn words(&self) -> &Arc<PackedMatrix> {
+        &self.words
+    }
+
+    /// Width of a hidden state.
+    pub(crate) const fn width(&self) -> usize {
+        self.width
     }
 
     /// The last hidden states, `[rows, width]`.
     ///
-    /// Ids must be below the vocabulary and texts no longer than the positions; candle reports an error otherwise.
-    pub(crate) fn forward(&self, rows: &Rows) -> Result<Tensor> {
-        let mut x = self.embed(rows)?;
+    /// # Panics
+    /// When an id is not below the vocabulary or a text has more tokens than there are positions: tokenizers are
+    /// checked against both when a checkpoint is opened.
+    pub(crate) fn forward(&self, workers: Workers, rows: &Rows) -> Vec<f32> {
+        let mut x = self.embed(workers, rows);
+        let mut scratch = LayerScratch::default();
         for layer in &self.layers {
-            let qkv = layer.qkv.forward(&x)?;
-            let mixed = attend(&qkv, rows, self.heads)?;
-            x = layer.mix.forward_residual(&mixed, &x, &layer.mix_norm)?;
-            let wide = layer.up.forward_activated(&x, self.activation)?;
-            x = layer.down.forward_residual(&wide, &x, &layer.down_norm)?;
+            layer.forward(workers, rows, &mut x, &mut scratch);
         }
-        Ok(x)
+        if let Some(norm) = &self.final_norm {
+            workers.for_each_row(&mut x, self.width, |_, row| norm.apply(workers.kernels, row));
+        }
+        x
     }
 
-    fn embed(&self, rows: &Rows) -> Result<Tensor> {
-        let ids = Tensor::new(rows.ids.as_slice(), self.words.device())?;
-        let x = self.words.index_select(&ids, 0)?;
-        let (num_positions, width) = self.positions.dims2()?;
-        let texts = rows.ranges.iter().map(|range| &rows.ids[range.clone()]);
-        let position_of: Vec<usize> = texts.flat_map(|ids| position_rows(ids, self.padding)).collect();
-        if let Some(beyond) = position_of.iter().find(|&&position| position >= num_positions) {
-            candle_core::bail!("position {beyond} of {num_positions}");
-        }
-        read(&self.positions, |positions| {
-            for_each_row(&x, |at, row| {
-                let position = &positions[position_of[at] * width..][..width];
-                row.iter_mut().zip(position).for_each(|(x, p)| *x += p);
-                self.norm.apply(row);
-            })
-        })??;
-        Ok(x)
-    }
-}
-
-impl Layer {
-    fn new(parameters: &LayerParameters) -> Result<Self> {
-        let Norms::After { mix, down } = &parameters.norms else {
-            candle_core::bail!("normalisation after each residual expected");
+    fn embed(&self, workers: Workers, rows: &Rows) -> Vec<f32> {
+        let kernels = workers.kernels;
+        let positions: Vec<usize> = match &self.positions {
+            Some(positions) => {
+                let texts = rows.ranges.iter().map(|range| &rows.ids[range.clone()]);
+                texts.flat_map(|ids| places(ids, positions.padding)).collect()
+            }
+            None => Vec::new(),
         };
-        Ok(Self {
-            qkv: Linear::new(&parameters.qkv)?,
-            mix: Linear::new(&parameters.mix)?,
-            mix_norm: LayerNorm::new(mix)?,
-            up: Linear::new(&parameters.up)?,
-            down: Linear::new(&parameters.down)?,
-            down_norm: LayerNorm::new(down)?,
-        })
-    }
-}
-
-/// The rows of the position table that the tokens of one text take.
-fn position_rows(ids: &[u32], padding: Option<u32>) -> impl Iterator<Item = usize> {
-    let mut next = padding.map_or(0, |padding| padding as usize + 1);
-    ids.iter().map(move |&id| match padding {
-        Some(padding) if id == padding => padding as usize,
-        _ => {
-            next += 1;
-            next - 1
-        }
-    })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn positions_are_counted_from_behind_the_padding_token() {
-        let of = |padding| position_rows(&[0, 7, 1, 1, 9, 2], padding).collect::<Vec<_>>();
-        assert_eq!(of(None), [0, 1, 2, 3, 4, 5]);
-        assert_eq!(of(Some(1)), [2, 3, 1, 1, 4, 5]);
-        assert_eq!(of(Some(9)), [10, 11, 12, 13, 9, 14]);
+        let mut x = vec![0.0; rows.ids.len() * self.width];
+        workers.for_each_row(&mut x, self.width, |at, row| {
+            self.words.read_row(rows.ids[at] as usize, row);
+            if let Some(table) = &self.positions {
+                kernels.add(row, &table.table[positions[at] * self.width..][..self.width]);
+            }
+            if let Some(token_type) = &self.token_type {
+                kernels.add(row, token_type);
+            }
+            self.norm.apply(kernels, row);
+        });
+        x
     }
 }

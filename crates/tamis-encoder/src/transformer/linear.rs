@@ -1,96 +1,104 @@
-//! The two parametric row operations: linear maps and layer normalisation.
+//! The two parametric row operations: linear maps over packed weights, and layer normalisation.
 
-use super::functions::{HiddenActivation, sum, sum_of_squares};
 use super::parameters::{LinearParameters, NormParameters};
-use super::rows::{for_each_row, read};
+use super::rows::Workers;
 use candle_core::{Result, Tensor};
+use tamis_kernels::{Kernels, LANES, PackedMatrix, PackedRows, Precision};
+
+/// All values of a tensor, row by row.
+pub(super) fn values(tensor: &Tensor) -> Result<Vec<f32>> {
+    tensor.flatten_all()?.to_vec1()
+}
 
 /// `x W^T + b`.
 #[derive(Debug)]
 pub(crate) struct Linear {
-    /// `[inputs, outputs]`: W transposed once, as the matrix product reads it fastest.
-    weight: Tensor,
-    bias: Vec<f32>,
+    matrix: PackedMatrix,
 }
 
+/// Rows packed at a time: as many as stay in the second-level cache beside a panel of weights.
+const BYTES_PER_BLOCK: usize = 1 << 18;
+
 impl Linear {
-    pub(crate) fn new(parameters: &LinearParameters) -> Result<Self> {
-        let weight = parameters.weight.t()?.contiguous()?;
-        let bias = match &parameters.bias {
-            Some(bias) => bias.to_vec1()?,
-            None => vec![0.0; parameters.weight.dim(0)?],
-        };
-        Ok(Self { weight, bias })
+    pub(crate) fn new(parameters: &LinearParameters, precision: Precision) -> Result<Self> {
+        let bias = parameters.bias.as_ref().map(values).transpose()?;
+        let inputs = parameters.weight.dim(1)?;
+        let matrix = PackedMatrix::pack(precision, &values(&parameters.weight)?, inputs, bias.as_deref());
+        Ok(Self { matrix })
     }
 
-    /// `x W^T + b` for the rows of `x`.
-    pub(crate) fn forward(&self, x: &Tensor) -> Result<Tensor> {
-        let product = x.matmul(&self.weight)?;
-        for_each_row(&product, |_, row| {
-            row.iter_mut().zip(&self.bias).for_each(|(x, b)| *x += b)
-        })?;
-        Ok(product)
+    pub(crate) const fn outputs(&self) -> usize {
+        self.matrix.outputs()
     }
 
-    /// `activation(x W^T + b)`.
-    pub(crate) fn forward_activated(&self, x: &Tensor, activation: HiddenActivation) -> Result<Tensor> {
-        let product = x.matmul(&self.weight)?;
-        for_each_row(&product, |_, row| activation.apply(row, &self.bias))?;
-        Ok(product)
+    /// Writes `x W^T + b` of every row of `x` to `out`, which is resized.
+    pub(crate) fn forward(&self, workers: Workers, x: &[f32], out: &mut Vec<f32>, packed: &mut PackedRows) {
+        let (inputs, outputs) = (self.matrix.inputs(), self.matrix.outputs());
+        out.resize(x.len() / inputs * outputs, 0.0);
+        let rows_per_block = (BYTES_PER_BLOCK / (size_of::<f32>() * inputs)).max(LANES);
+        let blocks = x.chunks(rows_per_block * inputs);
+        for (x, out) in blocks.zip(out.chunks_mut(rows_per_block * outputs)) {
+            packed.pack(workers.kernels, self.matrix.precision(), x, inputs);
+            if workers.shared {
+                self.multiply_shared(workers, packed, out);
+            } else {
+                let panels = 0..self.matrix.num_panels();
+                self.matrix
+                    .multiply(workers.kernels, packed, panels, |panel, first, product| {
+                        let (start, rows) = (panel * LANES, out.chunks_exact_mut(outputs).skip(first));
+                        let len = LANES.min(outputs - start);
+                        for (row, values) in rows.zip(product) {
+                            row[start..start + len].copy_from_slice(&values[..len]);
+                        }
+                    });
+            }
+        }
     }
 
-    /// `norm(x W^T + b + residual)`.
-    pub(crate) fn forward_residual(&self, x: &Tensor, residual: &Tensor, norm: &LayerNorm) -> Result<Tensor> {
-        let product = x.matmul(&self.weight)?;
-        let width = self.bias.len();
-        read(residual, |residual| {
-            for_each_row(&product, |at, row| {
-                let residual = &residual[at * width..(at + 1) * width];
-                row.iter_mut()
-                    .zip(&self.bias)
-                    .zip(residual)
-                    .for_each(|((x, b), r)| *x += b + r);
-                norm.apply(row);
-            })
-        })??;
-        Ok(product)
+    /// Each thread takes some of the panels; their columns are put together afterwards.
+    fn multiply_shared(&self, workers: Workers, packed: &PackedRows, out: &mut [f32]) {
+        let outputs = self.matrix.outputs();
+        let parts = workers.in_parts(self.matrix.num_panels(), |panels| {
+            let mut products = Vec::with_capacity(panels.len() * packed.num_rows());
+            let start = panels.start * LANES;
+            self.matrix.multiply(workers.kernels, packed, panels, |_, _, product| {
+                products.extend_from_slice(product);
+            });
+            (start, products)
+        });
+        for (start, products) in parts {
+            for (panel, products) in products.chunks_exact(packed.num_rows()).enumerate() {
+                let start = start + panel * LANES;
+                let len = LANES.min(outputs - start);
+                for (row, values) in out.chunks_exact_mut(outputs).zip(products) {
+                    row[start..start + len].copy_from_slice(&values[..len]);
+                }
+            }
+        }
     }
 }
 
 /// `(x - mean) / sqrt(variance + epsilon) * weight + bias` over each row (Ba, Kiros and Hinton, 2016).
 #[derive(Debug)]
 pub(crate) struct LayerNorm {
-    pub(crate) weight: Vec<f32>,
-    pub(crate) bias: Vec<f32>,
-    pub(crate) epsilon: f32,
+    weight: Vec<f32>,
+    bias: Vec<f32>,
+    epsilon: f32,
 }
 
 impl LayerNorm {
     pub(crate) fn new(parameters: &NormParameters) -> Result<Self> {
+        let weight = values(&parameters.weight)?;
+        let bias = parameters.bias.as_ref().map(values).transpose()?;
         Ok(Self {
-            weight: parameters.weight.to_vec1()?,
-            bias: match &parameters.bias {
-                Some(bias) => bias.to_vec1()?,
-                None => vec![0.0; parameters.weight.dim(0)?],
-            },
+            bias: bias.unwrap_or_else(|| vec![0.0; weight.len()]),
+            weight,
             epsilon: parameters.epsilon,
         })
     }
 
-    pub(super) fn apply(&self, row: &mut [f32]) {
-        #[expect(clippy::cast_precision_loss, reason = "widths stay far below 2^24")]
-        let width = row.len() as f32;
-        let mean = sum(row) / width;
-        let variance = sum_of_squares(row, mean) / width;
-        let factor = 1.0 / (variance + self.epsilon).sqrt();
-        for ((x, weight), bias) in row.iter_mut().zip(&self.weight).zip(&self.bias) {
-            *x = (*x - mean) * factor * weight + bias;
-        }
-    }
-
-    /// Normalises all rows of `x` in place.
-    pub(super) fn apply_rows(&self, x: &Tensor) -> Result<()> {
-        for_each_row(x, |_, row| self.apply(row))
+    pub(super) fn apply(&self, kernels: Kernels, row: &mut [f32]) {
+        kernels.layer_norm(row, &self.weight, &self.bias, self.epsilon);
     }
 }
 
@@ -99,38 +107,37 @@ mod tests {
     use super::*;
     use candle_core::Device;
 
+    /// Rows that fill several blocks, shared out or not: the same to the bit, and a sum written out.
     #[test]
-    fn layer_norm_is_its_formula() {
-        let norm = LayerNorm {
-            weight: vec![1.0, 2.0, 1.0, 1.0],
-            bias: vec![0.0, 0.0, 0.5, 0.0],
-            epsilon: 0.0,
+    fn sharing_out_changes_nothing() {
+        let number = |at: usize| f32::from(u16::try_from(at * 7919 % 1009).expect("below")) / 500.0 - 1.0;
+        let (rows, inputs, outputs) = (700, 100, 75);
+        let tensor = |len: usize, shape: &[usize]| {
+            let values: Vec<f32> = (0..len).map(number).collect();
+            Tensor::from_vec(values, shape, &Device::Cpu).expect("fits")
         };
-        let mut row = [1.0, 3.0, 1.0, 3.0];
-        norm.apply(&mut row);
-        assert_eq!(row, [-1.0, 2.0, -0.5, 1.0]);
-    }
-
-    #[test]
-    fn residual_comes_before_the_norm() {
-        let eye = Tensor::new(&[[1.0f32, 0.0], [0.0, 1.0]], &Device::Cpu).expect("small");
-        let linear = Linear::new(&LinearParameters {
-            weight: eye,
-            bias: Some(Tensor::new(&[1.0f32, 0.0], &Device::Cpu).expect("small")),
-        })
-        .expect("square");
-        let norm = LayerNorm {
-            weight: vec![1.0; 2],
-            bias: vec![0.0; 2],
-            epsilon: 0.0,
+        let linear = Linear::new(
+            &LinearParameters {
+                weight: tensor(inputs * outputs, &[outputs, inputs]),
+                bias: Some(tensor(outputs, &[outputs])),
+            },
+            Precision::F32,
+        );
+        let linear = linear.expect("a matrix");
+        let x: Vec<f32> = (0..rows * inputs).map(number).collect();
+        let forward = |shared| {
+            let mut out = Vec::new();
+            let kernels = tamis_kernels::active();
+            linear.forward(Workers { kernels, shared }, &x, &mut out, &mut PackedRows::default());
+            out
         };
-        let x = Tensor::new(&[[1.0f32, 2.0], [5.0, 5.0]], &Device::Cpu).expect("small");
-        let residual = Tensor::new(&[[1.0f32, 3.0], [0.0, 7.0]], &Device::Cpu).expect("small");
-        let out = linear
-            .forward_residual(&x, &residual, &norm)
-            .expect("fits")
-            .to_vec2::<f32>()
-            .expect("matrix");
-        assert_eq!(out, [[-1.0, 1.0], [-1.0, 1.0]]);
+        let alone = forward(false);
+        assert_eq!(alone, forward(true));
+        for (row, output) in [(0, 0), (1, 74), (699, 33), (660, 64)] {
+            let products = (0..inputs).map(|at| x[row * inputs + at] * number(output * inputs + at));
+            let expected = products.sum::<f32>() + number(output);
+            let value = alone[row * outputs + output];
+            assert!((value - expected).abs() < 1e-4, "{value}, {expected} expected");
+        }
     }
 }

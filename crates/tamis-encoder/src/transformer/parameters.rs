@@ -35,6 +35,25 @@ pub(crate) struct PositionTable {
     pub(crate) padding: Option<u32>,
 }
 
+impl PositionTable {
+    /// The rows of the table that the tokens of one text take.
+    pub(crate) fn places<'a>(&self, ids: &'a [u32]) -> impl Iterator<Item = usize> + use<'a> {
+        places(ids, self.padding)
+    }
+}
+
+/// The rows of a table of positions that the tokens of one text take; `padding` as in [`PositionTable`].
+pub(super) fn places(ids: &[u32], padding: Option<u32>) -> impl Iterator<Item = usize> {
+    let mut next = padding.map_or(0, |padding| padding as usize + 1);
+    ids.iter().map(move |&id| match padding {
+        Some(padding) if id == padding => padding as usize,
+        _ => {
+            next += 1;
+            next - 1
+        }
+    })
+}
+
 /// One layer: attention and feed-forward block.
 #[derive(Clone, Debug)]
 pub(crate) struct LayerParameters {
@@ -102,4 +121,22 @@ pub(crate) struct MlmParameters {
     pub(crate) decoder: Option<Tensor>,
     /// c, `[vocabulary]`.
     pub(crate) bias: Tensor,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use candle_core::{DType, Device};
+
+    #[test]
+    fn positions_are_counted_from_behind_the_padding_token() {
+        let of = |padding| {
+            let table = Tensor::zeros((1, 1), DType::F32, &Device::Cpu).expect("small");
+            let table = PositionTable { table, padding };
+            table.places(&[0, 7, 1, 1, 9, 2]).collect::<Vec<_>>()
+        };
+        assert_eq!(of(None), [0, 1, 2, 3, 4, 5]);
+        assert_eq!(of(Some(1)), [2, 3, 1, 1, 4, 5]);
+        assert_eq!(of(Some(9)), [10, 11, 12, 13, 9, 14]);
+    }
 }

@@ -1,8 +1,8 @@
-//! Plain row access to tensors, and where the texts of a batch lie.
+//! Where the texts of a batch lie, and how its rows are shared out.
 
-use candle_core::{CpuStorage, InplaceOp1, Layout, Result, Storage, Tensor, bail};
 use rayon::prelude::*;
 use std::ops::Range;
+use tamis_kernels::Kernels;
 
 /// A batch of texts as consecutive rows: `ids[ranges[t]]` are the tokens of text `t`.
 #[derive(Debug, Default)]
@@ -22,49 +22,42 @@ impl Rows {
     }
 }
 
-/// Calls `read` with the elements of a contiguous single-precision tensor.
-pub(super) fn read<T>(tensor: &Tensor, read: impl FnOnce(&[f32]) -> T) -> Result<T> {
-    let (storage, layout) = tensor.storage_and_layout();
-    let Storage::Cpu(CpuStorage::F32(elements)) = &*storage else {
-        bail!("a single-precision tensor in main memory expected");
-    };
-    let Some((start, end)) = layout.contiguous_offsets() else {
-        bail!("a contiguous tensor expected");
-    };
-    Ok(read(&elements[start..end]))
+/// Who computes a batch: this thread alone (the others have batches of their own), or all threads together. The
+/// result is the same to the bit.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Workers {
+    pub(crate) kernels: Kernels,
+    /// Whether the rows and columns of this batch are shared out.
+    pub(crate) shared: bool,
 }
 
-/// Calls `change(row number, row)` for all rows of a contiguous single-precision matrix, in parallel.
-pub(super) fn for_each_row(tensor: &Tensor, change: impl Fn(usize, &mut [f32]) + Sync) -> Result<()> {
-    let (rows, width) = tensor.dims2()?;
-    if rows == 0 || width == 0 {
-        return Ok(());
-    }
-    tensor.inplace_op1(&ByRow { width, change })
-}
+/// Values that one task should change at least, or sharing out costs more than it gains.
+const VALUES_PER_TASK: usize = 1 << 14;
 
-/// Elements that one task should change at least, or splitting costs more than it gains.
-const ELEMENTS_PER_TASK: usize = 1 << 14;
-
-struct ByRow<F> {
-    width: usize,
-    change: F,
-}
-
-impl<F: Fn(usize, &mut [f32]) + Sync> InplaceOp1 for ByRow<F> {
-    fn name(&self) -> &'static str {
-        "by-row"
+impl Workers {
+    /// Calls `change(row number, row)` for all rows of `width` values.
+    pub(crate) fn for_each_row(self, rows: &mut [f32], width: usize, change: impl Fn(usize, &mut [f32]) + Sync) {
+        if self.shared {
+            let rows = rows.par_chunks_exact_mut(width).enumerate();
+            rows.with_min_len(VALUES_PER_TASK.div_ceil(width))
+                .for_each(|(at, row)| change(at, row));
+        } else {
+            let rows = rows.chunks_exact_mut(width).enumerate();
+            rows.for_each(|(at, row)| change(at, row));
+        }
     }
 
-    fn cpu_fwd(&self, storage: &mut CpuStorage, layout: &Layout) -> Result<()> {
-        let (CpuStorage::F32(elements), Some((start, end))) = (storage, layout.contiguous_offsets()) else {
-            bail!("a contiguous single-precision tensor expected");
+    /// The results of `part` over `0..len` in about equal parts, in order; one part where nothing is shared out.
+    pub(crate) fn in_parts<T: Send>(self, len: usize, part: impl Fn(Range<usize>) -> T + Sync) -> Vec<T> {
+        let parts = if self.shared {
+            rayon::current_num_threads().min(len).max(1)
+        } else {
+            1
         };
-        let rows = elements[start..end].par_chunks_exact_mut(self.width);
-        let least = ELEMENTS_PER_TASK.div_ceil(self.width);
-        rows.with_min_len(least)
-            .enumerate()
-            .for_each(|(at, row)| (self.change)(at, row));
-        Ok(())
+        let range = |at: usize| at * len / parts..(at + 1) * len / parts;
+        match parts {
+            1 => vec![part(0..len)],
+            _ => (0..parts).into_par_iter().map(|at| part(range(at))).collect(),
+        }
     }
 }

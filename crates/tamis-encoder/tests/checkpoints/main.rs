@@ -3,9 +3,15 @@
 //! The fixtures and their expected vectors are written by `tests/make_fixtures.py`.
 
 mod damage;
+mod families;
+mod known_answers;
+mod layouts;
+mod long_texts;
 mod malformed;
+mod modern;
 mod options;
 mod pickles;
+mod presets;
 mod reference;
 mod roberta;
 mod shards;

@@ -7,12 +7,13 @@ use std::path::Path;
 use tamis_encoder::{Checkpoint, CheckpointOptions, Encoder, InputKind, open};
 
 /// The message with which `dir` is refused.
-fn refusal(dir: &Path) -> String {
+pub(crate) fn refusal(dir: &Path) -> String {
     let options = CheckpointOptions::default();
     Checkpoint::open(dir, &options).err().expect("a refusal").to_string()
 }
 
-fn assert_names(message: &str, needles: &[&str]) {
+/// Checks that a message says all of `needles`.
+pub(crate) fn assert_names(message: &str, needles: &[&str]) {
     for needle in needles {
         assert!(message.contains(needle), "{needle:?} is not in: {message}");
     }
@@ -25,11 +26,11 @@ pub(crate) fn refused_after(fixture: &str, change: impl FnOnce(&Path), needles: 
     assert_names(&refusal(dir.path()), needles);
 }
 
-fn remove(dir: &Path, file: &str) {
+pub(crate) fn remove(dir: &Path, file: &str) {
     std::fs::remove_file(dir.join(file)).expect("there");
 }
 
-fn write(dir: &Path, file: &str, content: impl AsRef<[u8]>) {
+pub(crate) fn write(dir: &Path, file: &str, content: impl AsRef<[u8]>) {
     std::fs::write(dir.join(file), content).expect("writable");
 }
 

@@ -2,8 +2,8 @@
 
 use crate::{copy_of, difference, fixture, replace, weight};
 use tamis_encoder::{
-    Checkpoint, CheckpointOptions, Encoder, InputKind, Pooling, QueryWeighting, SparseEncoding, SpecialTokens,
-    SpladeActivation, open_stored,
+    Checkpoint, CheckpointOptions, Compute, DeviceChoice, Encoder, InputKind, Pooling, Precision, QueryWeighting,
+    SparseEncoding, SpecialTokens, SpladeActivation, open_stored, open_stored_with,
 };
 
 const TEXT: &str = "The miller sifts the flour.";
@@ -239,4 +239,48 @@ fn older_module_names_and_table_files_are_known() {
         [("mill".to_owned(), 2.5)],
         "tokens that the table leaves out weigh nothing here"
     );
+}
+
+#[test]
+fn where_a_model_computes_is_no_part_of_it() {
+    let original = open_with("bert-plain", &CheckpointOptions::default());
+    for precision in [Precision::Int16, Precision::Int8] {
+        let compute = Compute {
+            precision,
+            ..Compute::default()
+        };
+        let path = fixture("bert-plain");
+        let encoder = tamis_encoder::open_with(
+            path.to_str().expect("a plain path"),
+            &CheckpointOptions::default(),
+            compute,
+        )
+        .expect("on the CPU");
+        assert_eq!(encoder.fingerprint(), original.fingerprint());
+        assert_eq!(encoder.description(), original.description());
+        let again = open_stored_with(&encoder.description(), compute).expect("own description");
+        assert_eq!(again.fingerprint(), original.fingerprint());
+    }
+}
+
+#[test]
+fn devices_that_are_not_there_are_refused() {
+    let refusal = |precision| {
+        let compute = Compute {
+            device: DeviceChoice::Cuda(77),
+            precision,
+        };
+        let options = CheckpointOptions::default();
+        let refused = Checkpoint::open_with(&fixture("bert-plain"), &options, compute);
+        refused.err().expect("no machine has 78 GPUs").to_string()
+    };
+    let message = refusal(Precision::F32);
+    let needle = if cfg!(feature = "cuda") {
+        "cannot be used"
+    } else {
+        "--features cuda"
+    };
+    assert!(message.contains("cuda:77") && message.contains(needle), "{message}");
+    let message = refusal(Precision::Int8);
+    assert!(message.contains("int8") && message.contains("cuda:77"), "{message}");
 }

@@ -2,7 +2,7 @@
 
 use crate::{difference, fixture};
 use serde_json::Value;
-use tamis_encoder::{Encoder, InputKind, SparseEncoding, open};
+use tamis_encoder::{Checkpoint, CheckpointOptions, Encoder, InputKind, SparseEncoding, open};
 
 /// Largest absolute difference of any weight from the reference.
 const TOLERANCE: f32 = 1e-4;
@@ -35,6 +35,7 @@ fn cases(name: &str) -> Vec<Case> {
                 .map(|(token, value)| (token.clone(), number(value)))
                 .collect(),
             num_tokens: usize::try_from(case["num_tokens"].as_u64().expect("a count")).expect("small"),
+            num_windows: 1,
             truncated: case["truncated"].as_bool().expect("a flag"),
         },
     };
@@ -58,17 +59,31 @@ fn encode(encoder: &dyn Encoder, kind: InputKind, texts: &[&str]) -> Vec<SparseE
     encodings
 }
 
-/// Checks every case alone and all cases of a kind in one batch.
-fn check(name: &str) {
+/// Checks every case, as the CPU computes it and by the tensor operations that serve other devices.
+pub(crate) fn check(name: &str) {
     let encoder = open(fixture(name).to_str().expect("a plain path")).expect("a whole checkpoint");
+    check_with(&*encoder, name);
+    let options = CheckpointOptions::default();
+    let by_tensors = Checkpoint::open_by_tensors(&fixture(name), &options).expect("a whole checkpoint");
+    assert_eq!(
+        by_tensors.fingerprint(),
+        encoder.fingerprint(),
+        "the same model wherever it computes"
+    );
+    assert_eq!(by_tensors.description(), encoder.description());
+    check_with(&by_tensors, name);
+}
+
+/// Checks every case alone and all cases of a kind in one batch.
+fn check_with(encoder: &dyn Encoder, name: &str) {
     let cases = cases(name);
     for kind in [InputKind::Document, InputKind::Query] {
         let of_kind: Vec<&Case> = cases.iter().filter(|case| case.kind == kind).collect();
         let texts: Vec<&str> = of_kind.iter().map(|case| case.text.as_str()).collect();
-        let together = encode(&*encoder, kind, &texts);
+        let together = encode(encoder, kind, &texts);
         assert_eq!(together.len(), texts.len());
         for (case, batched) in of_kind.iter().zip(&together) {
-            let alone = &encode(&*encoder, kind, &[&case.text])[0];
+            let alone = &encode(encoder, kind, &[&case.text])[0];
             let text = &case.text;
             let error = difference(alone, &case.expected);
             assert!(
@@ -156,6 +171,36 @@ fn xlm_roberta_with_unigram_pieces_and_no_limit_but_its_positions() {
 #[test]
 fn sentence_transformers_camembert_with_its_own_decoder() {
     check("st-camembert");
+}
+
+#[test]
+fn modernbert_under_the_configuration_of_older_libraries() {
+    check("modernbert");
+}
+
+#[test]
+fn modernbert_with_its_own_decoder_and_all_biases() {
+    check("modernbert-untied");
+}
+
+#[test]
+fn sentence_transformers_modernbert() {
+    check("st-modernbert");
+}
+
+#[test]
+fn gte_with_scaled_rotary_positions() {
+    check("gte-new");
+}
+
+#[test]
+fn gte_with_single_maps_and_its_own_decoder() {
+    check("gte-new-unpacked");
+}
+
+#[test]
+fn gte_as_transformers_writes_it() {
+    check("gte");
 }
 
 #[test]

@@ -1,0 +1,250 @@
+//! Dense sentence encoders: teachers, and the base of sparse models; no index is built of their vectors.
+//!
+//! Source: Reimers and Gurevych, "Sentence-BERT" (EMNLP 2019).
+
+use super::batches::{Batch, in_batches};
+use super::config::ModelConfig;
+use super::dense_layout::{DenseFiles, DensePooling, dense_files, is_dense};
+use super::hash;
+use super::layout::prompts;
+use super::load;
+use super::policy::LongText;
+use super::tokenizer::{TextTokenizer, TokenizerUse, Tokens};
+use super::weights::WeightsFile;
+use crate::transformer::{PlacedBackbone, Placement};
+use crate::{Compute, Error, InputKind};
+use rayon::prelude::*;
+use std::path::{Path, PathBuf};
+use tamis_core::Fingerprint;
+
+/// Raised whenever the same files would give other vectors than before.
+const REVISION: &str = "tamis dense 1";
+
+/// A published dense sentence encoder, opened from its directory.
+pub struct DenseEncoder {
+    path: PathBuf,
+    files: DenseFiles,
+    backbone: PlacedBackbone,
+    tokenizer: TextTokenizer,
+    document_prompt: String,
+    query_prompt: String,
+    fingerprint: Fingerprint,
+}
+
+/// The vector of one text.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct DenseEncoding {
+    /// [`DenseEncoder::width`] finite values.
+    pub values: Vec<f32>,
+    /// Tokens the model read, special tokens included, after truncation.
+    pub num_tokens: usize,
+    /// Whether the text was longer than the model reads and its end was left out.
+    pub truncated: bool,
+}
+
+impl DenseEncoder {
+    /// Whether the modules in `dir` make a dense encoder: a `modules.json` with a Pooling.
+    ///
+    /// # Errors
+    /// When the file is there and is not what sentence-transformers writes.
+    pub fn is_in(dir: &Path) -> Result<bool, Error> {
+        is_dense(dir)
+    }
+
+    /// Opens the encoder in `dir`, computing where and how exactly `compute` says. Texts are cut after `max_length`
+    /// tokens, or where the directory says so.
+    ///
+    /// # Errors
+    /// When a file is missing, damaged, or of a kind that is not supported; the error names file, tensor or field, what
+    /// was expected and what was found.
+    pub fn open(dir: &Path, max_length: Option<usize>, compute: Compute) -> Result<Self, Error> {
+        let placement = Placement::of(compute)?;
+        let path = dir.canonicalize().map_err(|source| Error::Read {
+            path: dir.to_owned(),
+            source,
+        })?;
+        let files = dense_files(&path)?;
+        let config = ModelConfig::read(&files.dir.join("config.json"))?;
+        let usage = TokenizerUse {
+            with_special: true,
+            max_length,
+            positions: config.positions,
+            long_text: LongText::Truncate,
+            words: false,
+        };
+        let tokenizer = TextTokenizer::read(&files.dir, usage)?;
+        tokenizer.check_fits(config.vocabulary)?;
+        let file = WeightsFile::read(&files.dir)?;
+        let parameters = load::backbone(&config, &file.tensors()?)?;
+        let [document_prompt, query_prompt] = prompts(&path)?;
+        let mut hasher = blake3::Hasher::new();
+        let settings = serde_json::json!({
+            "pooling": files.pooling,
+            "normalised": files.normalised,
+            "max_length": tokenizer.max_length,
+            "prompts": [document_prompt, query_prompt],
+        });
+        let settings = settings.to_string();
+        for part in [REVISION.as_bytes(), settings.as_bytes(), &config.bytes] {
+            hash(&mut hasher, part);
+        }
+        file.hash_into(&mut hasher)?;
+        tokenizer.bytes.iter().for_each(|bytes| hash(&mut hasher, bytes));
+        Ok(Self {
+            backbone: PlacedBackbone::new(&parameters, &placement)?,
+            path,
+            files,
+            tokenizer,
+            document_prompt,
+            query_prompt,
+            fingerprint: Fingerprint::new(*hasher.finalize().as_bytes()),
+        })
+    }
+
+    /// The directory.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Changes whenever anything changes that shapes vectors.
+    #[must_use]
+    pub fn fingerprint(&self) -> Fingerprint {
+        self.fingerprint
+    }
+
+    /// Values of a vector.
+    #[must_use]
+    pub fn width(&self) -> usize {
+        self.backbone.width()
+    }
+
+    /// The most tokens of a text that are read, special ones included.
+    #[must_use]
+    pub fn max_length(&self) -> usize {
+        self.tokenizer.max_length
+    }
+
+    /// How hidden states become one vector, and whether it is scaled to length 1.
+    #[must_use]
+    pub fn pooling(&self) -> (DensePooling, bool) {
+        (self.files.pooling, self.files.normalised)
+    }
+
+    /// The directory of the transformer.
+    pub(super) fn transformer_dir(&self) -> &Path {
+        &self.files.dir
+    }
+
+    pub(super) fn tokenizer(&self) -> &TextTokenizer {
+        &self.tokenizer
+    }
+
+    /// What is put before documents, and before queries.
+    pub(super) fn prompts(&self) -> [&str; 2] {
+        [&self.document_prompt, &self.query_prompt]
+    }
+
+    /// Encodes `texts`, one vector each, in the order given; a text gets the same vector whatever else is in the batch.
+    ///
+    /// # Errors
+    /// When a text cannot be tokenised or the model yields a value that is not finite.
+    pub fn encode(&self, kind: InputKind, texts: &[&str]) -> Result<Vec<DenseEncoding>, Error> {
+        let prompt = match kind {
+            InputKind::Document => &self.document_prompt,
+            InputKind::Query => &self.query_prompt,
+        };
+        let split = |(text, content): (usize, &&str)| {
+            let windows = self.tokenizer.split(prompt, content);
+            let mut windows = windows.map_err(|reason| Error::Tokenise { text, reason })?;
+            Ok(windows.swap_remove(0))
+        };
+        let tokens = texts.par_iter().enumerate().map(split);
+        let tokens = tokens.collect::<Result<Vec<Tokens>, Error>>()?;
+        let tokens: Vec<&Tokens> = tokens.iter().collect();
+        in_batches(&self.backbone, &tokens, |batch| self.finish(&batch))
+    }
+
+    fn finish(&self, batch: &Batch<'_>) -> Result<Vec<DenseEncoding>, Error> {
+        let width = self.width();
+        let texts = batch.order.iter().zip(&batch.texts).zip(&batch.rows.ranges);
+        let finished = texts.map(|((&text, tokens), range)| {
+            let mut values = pool(
+                self.files.pooling,
+                &batch.hidden[range.start * width..range.end * width],
+                width,
+            );
+            if self.files.normalised {
+                normalise(&mut values);
+            }
+            if values.iter().any(|value| !value.is_finite()) {
+                return Err(Error::NotFinite { text });
+            }
+            Ok(DenseEncoding {
+                values,
+                num_tokens: tokens.ids.len(),
+                truncated: tokens.truncated,
+            })
+        });
+        finished.collect()
+    }
+}
+
+/// One vector of the rows of a text, of which there is at least one unless its tokenizer puts nothing around it.
+fn pool(pooling: DensePooling, rows: &[f32], width: usize) -> Vec<f32> {
+    let num_rows = rows.len() / width;
+    let row = |at: usize| rows[at * width..][..width].to_vec();
+    #[expect(clippy::cast_precision_loss, reason = "texts stay far below 2^24 tokens")]
+    let count = num_rows as f32;
+    match pooling {
+        _ if num_rows == 0 => vec![0.0; width],
+        DensePooling::Cls => row(0),
+        DensePooling::LastToken => row(num_rows - 1),
+        DensePooling::Max => {
+            let larger = |mut best: Vec<f32>, row: &[f32]| {
+                best.iter_mut().zip(row).for_each(|(best, x)| *best = best.max(*x));
+                best
+            };
+            rows.chunks_exact(width).fold(vec![f32::NEG_INFINITY; width], larger)
+        }
+        DensePooling::Mean | DensePooling::MeanSqrtLen => {
+            let mut sum = vec![0.0; width];
+            for row in rows.chunks_exact(width) {
+                sum.iter_mut().zip(row).for_each(|(sum, x)| *sum += x);
+            }
+            let divisor = if pooling == DensePooling::Mean {
+                count
+            } else {
+                count.sqrt()
+            };
+            sum.iter_mut().for_each(|sum| *sum /= divisor);
+            sum
+        }
+    }
+}
+
+/// Scales to length 1; what is shorter than 1e-12 is divided by that, as PyTorch does.
+fn normalise(values: &mut [f32]) {
+    let length = values.iter().map(|x| x * x).sum::<f32>().sqrt().max(1e-12);
+    values.iter_mut().for_each(|x| *x /= length);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn poolings_are_their_definitions() {
+        let rows = [1.0, -2.0, 3.0, 4.0, 5.0, -5.0];
+        let of = |pooling| pool(pooling, &rows, 2);
+        assert_eq!(of(DensePooling::Mean), [3.0, -1.0]);
+        assert_eq!(of(DensePooling::Cls), [1.0, -2.0]);
+        assert_eq!(of(DensePooling::LastToken), [5.0, -5.0]);
+        assert_eq!(of(DensePooling::Max), [5.0, 4.0]);
+        assert_eq!(of(DensePooling::MeanSqrtLen)[0], 9.0 / 3f32.sqrt());
+        assert_eq!(pool(DensePooling::Max, &[], 2), [0.0, 0.0]);
+        let mut values = [3.0, 4.0];
+        normalise(&mut values);
+        assert_eq!(values, [0.6, 0.8]);
+    }
+}

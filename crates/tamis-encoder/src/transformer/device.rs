@@ -1,0 +1,125 @@
+//! The transformer as tensor operations: any family, on any device that candle has, differentiable throughout.
+//!
+//! Texts of a batch are padded to the longest one. Weights for the CPU are packed and computed with elsewhere
+//! (`transformer/backbone.rs`); this path serves GPUs, is what a gradient can be taken of, and is the second opinion
+//! that the tests compare with.
+
+mod attention;
+mod mlm_head;
+mod operations;
+mod padded;
+#[cfg(test)]
+mod tests;
+mod transfer;
+
+pub(crate) use mlm_head::DeviceMlmHead;
+
+use super::{LayerParameters, Norms, Parameters, Rows};
+use attention::{Attention, QUERIES_PER_BLOCK};
+use candle_core::{Device, Result, Tensor};
+use operations::{activate, linear, normalise};
+use padded::{Padded, indices};
+use transfer::Transfer;
+
+/// Embeddings and layers on one device.
+#[derive(Debug)]
+pub(crate) struct DeviceBackbone {
+    parameters: Parameters,
+}
+
+impl DeviceBackbone {
+    /// Moves `parameters` to `device`. Variables among them that are there already stay variables.
+    pub(crate) fn new(parameters: &Parameters, device: &Device) -> Result<Self> {
+        let parameters = parameters.on(device)?;
+        Ok(Self { parameters })
+    }
+
+    /// The word embeddings, `[vocabulary, width]`.
+    pub(crate) fn words(&self) -> &Tensor {
+        &self.parameters.words
+    }
+
+    /// The last hidden states, `[rows, width]`.
+    ///
+    /// Ids must be below the vocabulary and texts no longer than the positions; candle reports an error otherwise (a
+    /// GPU gives NaN or reports it later).
+    pub(crate) fn forward(&self, rows: &Rows) -> Result<Tensor> {
+        self.forward_in_blocks(rows, QUERIES_PER_BLOCK)
+    }
+
+    fn forward_in_blocks(&self, rows: &Rows, queries_per_block: usize) -> Result<Tensor> {
+        let parameters = &self.parameters;
+        let batch = Padded::new(&rows.ranges);
+        let device = parameters.words.device();
+        if batch.length == 0 {
+            return Tensor::zeros((0, parameters.words.dim(1)?), parameters.words.dtype(), device);
+        }
+        let mut x = self.embed(rows, &batch)?;
+        let attention = Attention::new(&batch, &parameters.layers, parameters.heads, &x, queries_per_block)?;
+        for layer in &parameters.layers {
+            x = self.layer(layer, &x, &attention)?;
+        }
+        if let Some(norm) = &parameters.final_norm {
+            x = normalise(&x, norm)?;
+        }
+        x.index_select(&batch.cells_of_rows(device)?, 0)
+    }
+
+    /// `[texts * length, width]`.
+    fn embed(&self, rows: &Rows, batch: &Padded) -> Result<Tensor> {
+        let parameters = &self.parameters;
+        let device = parameters.words.device();
+        let ids = batch.fill(0, |text, at| rows.ids[rows.ranges[text].start + at]);
+        let mut x = parameters.words.index_select(&Tensor::new(ids, device)?, 0)?;
+        if let Some(positions) = &parameters.positions {
+            let texts = rows.ranges.iter().map(|range| &rows.ids[range.clone()]);
+            let places: Vec<Vec<usize>> = texts.map(|ids| positions.places(ids).collect()).collect();
+            let num_positions = positions.table.dim(0)?;
+            if let Some(beyond) = places.iter().flatten().find(|&&place| place >= num_positions) {
+                candle_core::bail!("position {beyond} of {num_positions}");
+            }
+            let places = batch.fill(0, |text, at| places[text][at]);
+            let places = positions.table.index_select(&indices(places.into_iter(), device)?, 0)?;
+            x = (x + places)?;
+        }
+        if let Some(offset) = &parameters.token_type {
+            x = x.broadcast_add(offset)?;
+        }
+        normalise(&x, &parameters.norm)
+    }
+
+    fn layer(&self, layer: &LayerParameters, x: &Tensor, attention: &Attention) -> Result<Tensor> {
+        let mix = |x: &Tensor| linear(&attention.attend(&linear(x, &layer.qkv)?, layer)?, &layer.mix);
+        match &layer.norms {
+            Norms::After {
+                mix: mix_norm,
+                down: down_norm,
+            } => {
+                let x = normalise(&(x + mix(x)?)?, mix_norm)?;
+                normalise(&(&x + self.feed_forward(layer, &x)?)?, down_norm)
+            }
+            Norms::Before {
+                mix: mix_norm,
+                down: down_norm,
+            } => {
+                let x = match mix_norm {
+                    Some(norm) => (x + mix(&normalise(x, norm)?)?)?,
+                    None => (x + mix(x)?)?,
+                };
+                &x + self.feed_forward(layer, &normalise(&x, down_norm)?)?
+            }
+        }
+    }
+
+    fn feed_forward(&self, layer: &LayerParameters, x: &Tensor) -> Result<Tensor> {
+        let wide = linear(x, &layer.up)?;
+        let wide = if layer.gated {
+            let inner = wide.dim(1)? / 2;
+            let active = activate(&wide.narrow(1, 0, inner)?, self.parameters.activation)?;
+            (active * wide.narrow(1, inner, inner)?)?
+        } else {
+            activate(&wide, self.parameters.activation)?
+        };
+        linear(&wide, &layer.down)
+    }
+}

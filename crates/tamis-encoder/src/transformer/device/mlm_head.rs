@@ -1,0 +1,100 @@
+//! The masked-language-model head over a padded batch, pooled without a tensor of tokens by vocabulary.
+//!
+//! As in the head for the CPU (`transformer/mlm_head.rs`) the vocabulary is taken in tiles, each reduced to one row a
+//! text before the next one begins, and the maximum is taken of the bare products.
+
+use super::DeviceBackbone;
+use super::operations::{activate, largest, linear, normalise, weigh};
+use super::padded::Padded;
+use super::transfer::Transfer;
+use crate::transformer::{MlmParameters, PoolRule, Pooling};
+use candle_core::{D, Result, Tensor};
+use std::ops::Range;
+
+/// Logits that exist at a time: 64 MB.
+const LOGITS_PER_TILE: usize = 1 << 24;
+
+/// A head on the device of its backbone.
+#[derive(Debug)]
+pub(crate) struct DeviceMlmHead {
+    parameters: MlmParameters,
+    /// E, `[vocabulary, width]`: the word embeddings themselves where the checkpoint ties them.
+    decoder: Tensor,
+}
+
+impl DeviceMlmHead {
+    /// The head on the device of `backbone`, whose word embeddings stand for a decoder that is not there.
+    pub(crate) fn new(parameters: &MlmParameters, backbone: &DeviceBackbone) -> Result<Self> {
+        let words = backbone.words();
+        let parameters = parameters.on(words.device())?;
+        let decoder = parameters.decoder.as_ref().unwrap_or(words).clone();
+        Ok(Self { parameters, decoder })
+    }
+
+    /// Rows of `width` values on the head's device.
+    pub(crate) fn rows(&self, hidden: &[f32]) -> Result<Tensor> {
+        let width = self.decoder.dim(1)?;
+        Tensor::from_slice(hidden, (hidden.len() / width, width), self.decoder.device())
+    }
+
+    /// One weight per vocabulary entry for each range of rows of `hidden`, `[texts, vocabulary]`; 0 everywhere for an
+    /// empty range, NaN everywhere for a text whose hidden states are not finite.
+    pub(crate) fn pool(&self, hidden: &Tensor, ranges: &[Range<usize>], rule: &PoolRule) -> Result<Tensor> {
+        let batch = Padded::new(ranges);
+        let cells = batch.texts * batch.length;
+        let tile = (LOGITS_PER_TILE / cells.max(1)).clamp(256, 1 << 16);
+        self.pool_tiled(hidden, &batch, rule, tile)
+    }
+
+    /// As [`DeviceMlmHead::pool`], with `tile` vocabulary entries at a time.
+    pub(super) fn pool_tiled(&self, hidden: &Tensor, batch: &Padded, rule: &PoolRule, tile: usize) -> Result<Tensor> {
+        let device = hidden.device();
+        let vocabulary = self.decoder.dim(0)?;
+        if batch.length == 0 {
+            return Tensor::zeros((batch.texts, vocabulary), hidden.dtype(), device);
+        }
+        let transformed = activate(&linear(hidden, &self.parameters.transform)?, self.parameters.activation)?;
+        let rows = normalise(&transformed, &self.parameters.norm)?;
+        let cells = rows.index_select(&batch.rows_of_cells(device)?, 0)?;
+        let rows_of_cells = batch.rows_of_cells(device)?;
+        let factors = rule.factors.as_ref().map(|factors| {
+            let factors = Tensor::new(factors.as_slice(), device)?.to_dtype(hidden.dtype())?;
+            let cells = factors.index_select(&rows_of_cells, 0)?;
+            cells.reshape((1, batch.texts, batch.length))
+        });
+        let factors = factors.transpose()?;
+        // A cell behind the end of a text repeats its first row, which changes no maximum.
+        let mask = match rule.pooling {
+            Pooling::Max | Pooling::Cls => None,
+            Pooling::Sum => Some(batch.mask(hidden.dtype(), device)?.unsqueeze(0)?),
+        };
+        let columns = cells.t()?;
+        let tiles = (0..vocabulary).step_by(tile).map(|start| {
+            let len = tile.min(vocabulary - start);
+            let logits = self.decoder.narrow(0, start, len)?.matmul(&columns)?;
+            let logits = logits.reshape((len, batch.texts, batch.length))?;
+            let bias = self.parameters.bias.narrow(0, start, len)?;
+            if mask.is_none() && factors.is_none() {
+                // The bias is the same for all tokens, so it is added to the largest alone.
+                return weigh(&largest(&logits)?.broadcast_add(&bias.unsqueeze(1)?)?, rule.weighting);
+            }
+            let mut logits = logits.broadcast_add(&bias.reshape((len, 1, 1))?)?;
+            if let Some(factors) = &factors {
+                logits = logits.broadcast_mul(factors)?;
+            }
+            match &mask {
+                None => weigh(&largest(&logits)?, rule.weighting),
+                Some(mask) => weigh(&logits, rule.weighting)?.broadcast_mul(mask)?.sum(D::Minus1),
+            }
+        });
+        let pooled = Tensor::cat(&tiles.collect::<Result<Vec<_>>>()?, 0)?.t()?;
+        // 0 for a text of finite rows and NaN for others: a maximum passes over NaN.
+        let defect = (cells.detach() * 0.0)?.reshape((batch.texts, ()))?.sum_keepdim(1)?;
+        let pooled = pooled.broadcast_add(&defect)?;
+        if batch.is_full() {
+            return Ok(pooled);
+        }
+        let has_rows = batch.has_rows(device)?.unsqueeze(1)?.broadcast_as(pooled.shape())?;
+        has_rows.where_cond(&pooled, &pooled.zeros_like()?)
+    }
+}

@@ -1,0 +1,226 @@
+//! One head of scaled dot-product attention (Vaswani et al., NeurIPS 2017, section 3.2).
+//!
+//! Everything is laid out so that no matrix of length by length is ever transposed: 32 queries are the lanes of a
+//! panel, keys the rows that meet it, so scores come out with a key a row and a query a lane. The softmax of all 32
+//! queries then runs down the rows, a vector at a time, and its result is at once the panel that the values meet.
+
+use crate::Kernels;
+use crate::dense::{LANES, Lanes, MAX_TILE_ROWS, NO_ENDS, PackedRows, Precision, RowScale, Step, Tile};
+use std::ops::Range;
+
+/// Queries, keys and values of one head for the tokens of one text.
+#[derive(Clone, Copy, Debug)]
+pub struct Head<'a> {
+    /// One row a token, `stride` values each.
+    pub rows: &'a [f32],
+    /// Values of a row.
+    pub stride: usize,
+    /// The columns at which the head's query, key and value begin.
+    pub columns: [usize; 3],
+    /// Values of a query, a key and a value each.
+    pub size: usize,
+    /// A token attends to those at most this far away; to all without one.
+    pub window: Option<usize>,
+}
+
+/// Buffers of [`Kernels::attend`]; reused, they allocate nothing.
+#[derive(Debug, Default)]
+pub struct AttentionScratch {
+    keys: PackedRows,
+    values: PackedRows,
+    gathered: Vec<f32>,
+    queries: Vec<Step>,
+    scores: Vec<Lanes>,
+    weights: Vec<Step>,
+    keys_held: Range<usize>,
+}
+
+impl Head<'_> {
+    fn length(&self) -> usize {
+        self.rows.len() / self.stride
+    }
+
+    /// Part 0 (query), 1 (key) or 2 (value) of a token.
+    fn part(&self, token: usize, part: usize) -> &[f32] {
+        &self.rows[token * self.stride + self.columns[part]..][..self.size]
+    }
+
+    /// The tokens that any of `queries` attends to.
+    fn seen(&self, queries: &Range<usize>) -> Range<usize> {
+        let length = self.length();
+        match self.window {
+            None => 0..length,
+            Some(window) => queries.start.saturating_sub(window)..(queries.end + window).min(length),
+        }
+    }
+}
+
+impl Kernels {
+    /// Writes to `out`, `[tokens, size]`, for every token the mean of the values it attends to, weighted by the
+    /// softmax of `query . key / sqrt(size)`.
+    ///
+    /// Cost: `4 size` operations for every pair of tokens that see each other. Memory: `256` bytes a token seen.
+    ///
+    /// # Panics
+    /// When rows are not whole, columns lie outside them, or `out` is not `tokens * size` long.
+    pub fn attend(self, head: &Head<'_>, scratch: &mut AttentionScratch, out: &mut [f32]) {
+        let (length, size) = (head.length(), head.size);
+        assert!(head.rows.len().is_multiple_of(head.stride), "rows are whole");
+        assert!(
+            head.columns.iter().all(|column| column + size <= head.stride),
+            "columns lie in a row"
+        );
+        assert_eq!(out.len(), length * size, "a mean for every token");
+        scratch.keys_held = 0..0;
+        for start in (0..length).step_by(LANES) {
+            let queries = start..(start + LANES).min(length);
+            let seen = head.seen(&queries);
+            if scratch.keys_held != seen {
+                scratch.hold(self, head, seen.clone());
+            }
+            scratch.set_queries(head, &queries);
+            scratch.score(self);
+            if let Some(window) = head.window {
+                scratch.mask(start, window);
+            }
+            let mut sums = [0.0; LANES];
+            self.softmax_columns(&mut scratch.scores, &mut sums);
+            scratch.mix(self, size, &queries, &sums, out);
+        }
+    }
+}
+
+impl AttentionScratch {
+    /// Packs keys and values of the tokens in `seen`.
+    fn hold(&mut self, kernels: Kernels, head: &Head<'_>, seen: Range<usize>) {
+        let size = head.size;
+        self.gathered.clear();
+        seen.clone()
+            .for_each(|token| self.gathered.extend_from_slice(head.part(token, 1)));
+        self.keys.pack(kernels, Precision::F32, &self.gathered, size);
+        // A row for every element of the values, an input for every token.
+        self.values
+            .pack_columns(kernels, seen.len(), size, |at| head.part(seen.start + at, 2));
+        self.keys_held = seen;
+    }
+
+    /// Makes a panel of the scaled queries; lanes without one are zero.
+    fn set_queries(&mut self, head: &Head<'_>, queries: &Range<usize>) {
+        #[expect(clippy::cast_precision_loss, reason = "heads stay far below 2^24 wide")]
+        let scale = 1.0 / (head.size as f32).sqrt();
+        self.queries.clear();
+        self.queries.resize(head.size, Step([0; LANES]));
+        for (lane, token) in queries.clone().enumerate() {
+            for (step, x) in self.queries.iter_mut().zip(head.part(token, 0)) {
+                step.0[lane] = (x * scale).to_bits();
+            }
+        }
+    }
+
+    /// Keys times queries: a row a key, a lane a query.
+    fn score(&mut self, kernels: Kernels) {
+        self.scores.resize(self.keys.num_rows(), [0.0; LANES]);
+        let (scores, queries) = (&mut self.scores, &self.queries);
+        self.keys.for_each_tile(|rows, words| {
+            let scales = [RowScale::default(); MAX_TILE_ROWS];
+            let tile = Tile {
+                words,
+                scales: &scales[..rows.len()],
+                steps: queries,
+                ends: &NO_ENDS,
+            };
+            tile.multiply(kernels, Precision::F32, &mut scores[rows]);
+        });
+    }
+
+    /// Takes out keys that are further away than `window` from the query of their lane, the first of which is `start`.
+    fn mask(&mut self, start: usize, window: usize) {
+        for (key, scores) in self.keys_held.clone().zip(&mut self.scores) {
+            for (lane, score) in scores.iter_mut().enumerate() {
+                if (start + lane).abs_diff(key) > window {
+                    *score = f32::NEG_INFINITY;
+                }
+            }
+        }
+    }
+
+    /// Values times the weights in `scores`, over their sums, into the rows of `queries`.
+    fn mix(&mut self, kernels: Kernels, size: usize, queries: &Range<usize>, sums: &Lanes, out: &mut [f32]) {
+        self.weights.clear();
+        self.weights
+            .extend(self.scores.iter().map(|weights| Step(weights.map(f32::to_bits))));
+        let weights = &self.weights;
+        let factors = sums.map(|sum| 1.0 / sum);
+        self.values.for_each_tile(|elements, words| {
+            let scales = [RowScale::default(); MAX_TILE_ROWS];
+            let mut product = [[0.0; LANES]; MAX_TILE_ROWS];
+            let product = &mut product[..elements.len()];
+            let tile = Tile {
+                words,
+                scales: &scales[..elements.len()],
+                steps: weights,
+                ends: &NO_ENDS,
+            };
+            tile.multiply(kernels, Precision::F32, product);
+            for (lane, token) in queries.clone().enumerate() {
+                let row = &mut out[token * size..][elements.clone()];
+                for (x, means) in row.iter_mut().zip(product.iter()) {
+                    *x = means[lane] * factors[lane];
+                }
+            }
+        });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The same written out, one score at a time, in double precision.
+    fn naive(head: &Head<'_>) -> Vec<f64> {
+        let (length, size) = (head.length(), head.size);
+        let scale = 1.0 / f64::from(u32::try_from(size).expect("small")).sqrt();
+        let mut means = Vec::new();
+        for i in 0..length {
+            let sees = |&j: &usize| head.window.is_none_or(|window| i.abs_diff(j) <= window);
+            let weight = |j: usize| {
+                let pairs = head.part(i, 0).iter().zip(head.part(j, 1));
+                let score: f64 = pairs.map(|(&a, &b)| f64::from(a) * f64::from(b)).sum();
+                (score * scale).exp()
+            };
+            let total: f64 = (0..length).filter(sees).map(weight).sum();
+            means.extend((0..size).map(|c| {
+                let weighted = |j: usize| weight(j) / total * f64::from(head.part(j, 2)[c]);
+                (0..length).filter(sees).map(weighted).sum::<f64>()
+            }));
+        }
+        means
+    }
+
+    #[test]
+    fn attention_is_its_formula_at_any_length_size_and_window() {
+        let values: Vec<f32> = (0u32..150 * 60)
+            .map(|at| (f32::from(u16::try_from(at * 7919 % 9973).expect("below")) * 0.7).sin() * 2.0)
+            .collect();
+        for kernels in Kernels::available() {
+            let mut scratch = AttentionScratch::default();
+            for length in [1, 2, 13, 31, 32, 33, 64, 100, 150] {
+                for (size, window) in [(3, None), (16, None), (20, Some(5)), (7, Some(40)), (1, Some(0))] {
+                    let head = Head {
+                        rows: &values[..length * 60],
+                        stride: 60,
+                        columns: [0, 20, 40],
+                        size,
+                        window,
+                    };
+                    let mut out = vec![f32::NAN; length * size];
+                    kernels.attend(&head, &mut scratch, &mut out);
+                    for (value, expected) in out.iter().zip(naive(&head)) {
+                        let error = (f64::from(*value) - expected).abs();
+                        assert!(error < 1e-5, "{kernels} {length}x{size} {window:?}: off by {error}");
+                    }
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,54 @@
+//! Sums, products, rotations and maxima of rows.
+
+use crate::dense::Lanes;
+
+#[inline(always)]
+pub(super) fn add<const FMA: bool>(row: &mut [f32], other: &[f32]) {
+    row.iter_mut().zip(other).for_each(|(x, y)| *x += y);
+}
+
+#[inline(always)]
+pub(super) fn scale_by<const FMA: bool>(row: &mut [f32], other: &[f32]) {
+    row.iter_mut().zip(other).for_each(|(x, y)| *x *= y);
+}
+
+#[inline(always)]
+pub(super) fn rotate<const FMA: bool>(first: &mut [f32], second: &mut [f32], cosines: &[f32], sines: &[f32]) {
+    let pairs = first.iter_mut().zip(second).zip(cosines.iter().zip(sines));
+    for ((a, b), (cos, sin)) in pairs {
+        (*a, *b) = (*a * cos - *b * sin, *b * cos + *a * sin);
+    }
+}
+
+#[inline(always)]
+pub(super) fn max_of_rows<const FMA: bool>(best: &mut Lanes, rows: &[Lanes]) {
+    for row in rows {
+        best.iter_mut()
+            .zip(row)
+            .for_each(|(best, &x)| *best = if x > *best { x } else { *best });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::Kernels;
+
+    #[test]
+    fn rows_are_added_scaled_turned_and_compared() {
+        for kernels in Kernels::available() {
+            let mut row = [1.0, 2.0, 3.0];
+            kernels.add(&mut row, &[0.5, 0.5, 0.5]);
+            kernels.scale_by(&mut row, &[2.0, 1.0, 0.0]);
+            assert_eq!(row, [3.0, 2.5, 0.0]);
+
+            let (mut first, mut second) = ([1.0, 2.0], [0.0, 3.0]);
+            kernels.rotate(&mut first, &mut second, &[0.0, 1.0], &[1.0, 0.0]);
+            assert_eq!((first, second), ([0.0, 2.0], [1.0, 3.0]), "a quarter turn, and none");
+
+            let mut best = [0.0; 32];
+            let rows = [-1.0, 4.0, 2.0].map(|x| [x; 32]);
+            kernels.max_of_rows(&mut best, &rows);
+            assert_eq!(best, [4.0; 32]);
+        }
+    }
+}
