@@ -25,6 +25,11 @@ impl Long {
     /// Tokens that neighbouring windows share, unless told.
     const OVERLAP: usize = 32;
 
+    /// Whether texts are read in windows.
+    pub fn has_windows(self) -> bool {
+        matches!(self.0, Some(LongText::Windows { .. }))
+    }
+
     /// As options of a checkpoint, which says itself what is done where the command does not.
     pub fn options(self) -> CheckpointOptions {
         CheckpointOptions {

@@ -2,6 +2,7 @@
 
 mod collections;
 mod demo;
+mod dense_vectors;
 mod devices;
 mod encoding;
 mod long_texts;

@@ -5,12 +5,12 @@
 //! each column its token.
 
 use super::npy::Npz;
+use super::spool::{Spool, folder_of};
 use super::{Encoded, VectorWriter, quantised};
 use crate::output::Sink;
 use anyhow::Context;
 use std::ffi::OsString;
-use std::fs::File;
-use std::io::{self, BufReader, BufWriter, Seek, Write};
+use std::io::{self, BufReader, Seek, Write};
 use std::path::{Path, PathBuf};
 use tamis_core::{IntegerRule, TermId, Vocabulary};
 
@@ -45,9 +45,7 @@ impl Matrix {
         rule: Option<IntegerRule>,
         vocabulary: Vocabulary,
     ) -> anyhow::Result<Self> {
-        let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
-        let folder = folder.unwrap_or(Path::new("."));
-        let spool = || Spool::create(folder);
+        let spool = || Spool::create(folder_of(path));
         let mut matrix = Self {
             ids: Sink::create(Some(&beside(path, "ids")))?,
             offsets: spool()?,
@@ -84,8 +82,7 @@ impl Matrix {
     }
 
     fn write_npz(&mut self, sink: &mut Sink) -> anyhow::Result<()> {
-        let folder = self.path.parent().filter(|folder| !folder.as_os_str().is_empty());
-        let mut archive = Npz::new(tempfile::tempfile_in(folder.unwrap_or(Path::new(".")))?);
+        let mut archive = Npz::new(tempfile::tempfile_in(folder_of(&self.path))?);
         let (rows, columns, nnz) = (self.rows, self.vocabulary.len(), self.nnz);
         let list = |len: u64| format!("({len},)");
         archive.array("indices", "<i4", &list(nnz), |out| self.columns.copy_to(out))?;
@@ -148,26 +145,4 @@ fn beside(path: &Path, name: &str) -> PathBuf {
     let mut whole: OsString = path.as_os_str().to_owned();
     whole.push(format!(".{name}.jsonl"));
     whole.into()
-}
-
-/// An unnamed file that is written once and then read.
-struct Spool(BufWriter<File>);
-
-impl Spool {
-    fn create(folder: &Path) -> anyhow::Result<Self> {
-        let file = tempfile::tempfile_in(folder).with_context(|| format!("cannot write in {}", folder.display()))?;
-        Ok(Self(BufWriter::with_capacity(1 << 16, file)))
-    }
-
-    fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
-        self.0.write_all(bytes)
-    }
-
-    fn copy_to(&mut self, mut out: &mut (impl Write + ?Sized)) -> io::Result<()> {
-        self.0.flush()?;
-        let file = self.0.get_mut();
-        file.rewind()?;
-        io::copy(&mut BufReader::with_capacity(1 << 16, file), &mut out)?;
-        Ok(())
-    }
 }

@@ -1,11 +1,14 @@
 //! Encoded vectors on their way out: formats, and output that survives being killed.
 
+mod array;
 mod codec;
 mod lines;
 mod matrix;
 mod npy;
 mod parts;
+mod spool;
 
+pub use array::Array;
 pub use codec::{read_tokens, write_tokens};
 pub use matrix::Layout;
 pub use parts::Parts;
@@ -26,7 +29,7 @@ pub struct Encoded {
     pub tokens: Tokens,
 }
 
-/// The form of the output.
+/// The form of the output, as it is asked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 pub enum Format {
     /// JSON lines {"id", "vector"}
@@ -37,9 +40,35 @@ pub enum Format {
     Csr,
     /// A sparse matrix as scipy.sparse.load_npz reads it, with the same files beside it
     Npz,
+    /// A NumPy array of dense vectors as numpy.load reads it, with the ids in a file beside it: of dense encoders alone
+    Npy,
+}
+
+/// The form of sparse vectors.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SparseFormat {
+    /// Our JSON lines.
+    Jsonl,
+    /// Anserini's.
+    Anserini,
+    /// A matrix in compressed rows.
+    Matrix(Layout),
 }
 
 impl Format {
+    /// As a form of sparse vectors, if it is one.
+    pub fn sparse(self) -> Option<SparseFormat> {
+        match self {
+            Self::Jsonl => Some(SparseFormat::Jsonl),
+            Self::Anserini => Some(SparseFormat::Anserini),
+            Self::Csr => Some(SparseFormat::Matrix(Layout::Csr)),
+            Self::Npz => Some(SparseFormat::Matrix(Layout::Npz)),
+            Self::Npy => None,
+        }
+    }
+}
+
+impl SparseFormat {
     /// Whether it repeats the text.
     pub fn has_content(self) -> bool {
         self == Self::Anserini
@@ -57,19 +86,18 @@ pub trait VectorWriter {
 
 /// Opens the output `path`, or stdout. Matrices number their columns as `vocabulary` does, new tokens after it.
 pub fn writer(
-    format: Format,
+    format: SparseFormat,
     path: Option<&Path>,
     rule: Option<IntegerRule>,
     vocabulary: Vocabulary,
 ) -> anyhow::Result<Box<dyn VectorWriter>> {
     let layout = match format {
-        Format::Jsonl => return Ok(Box::new(lines::Lines::create(path, rule, false)?)),
-        Format::Anserini => {
+        SparseFormat::Jsonl => return Ok(Box::new(lines::Lines::create(path, rule, false)?)),
+        SparseFormat::Anserini => {
             let rule = rule.unwrap_or(IntegerRule::Splade);
             return Ok(Box::new(lines::Lines::create(path, Some(rule), true)?));
         }
-        Format::Csr => Layout::Csr,
-        Format::Npz => Layout::Npz,
+        SparseFormat::Matrix(layout) => layout,
     };
     let path = path.filter(|path| *path != Path::new("-"));
     let path = path.ok_or_else(|| failure(Exit::Usage, "a matrix needs --output: its ids and tokens lie beside it"))?;

@@ -1,4 +1,4 @@
-//! NumPy's array files, as they lie in an .npz archive.
+//! NumPy's array files, by themselves (.npy) or in an archive (.npz).
 
 use anyhow::Context;
 use std::io::{Seek, Write};
@@ -44,7 +44,7 @@ impl<W: Write + Seek> Npz<W> {
 }
 
 /// Magic, version 1.0, length, and a description padded to 64 bytes.
-fn header(descr: &str, shape: &str) -> Vec<u8> {
+pub fn header(descr: &str, shape: &str) -> Vec<u8> {
     let mut text = format!("{{'descr': '{descr}', 'fortran_order': False, 'shape': {shape}, }}");
     let used = 10 + text.len() + 1;
     text.push_str(&" ".repeat(used.next_multiple_of(64) - used));
@@ -59,7 +59,7 @@ mod tests {
 
     #[test]
     fn headers_are_aligned() {
-        for shape in ["()", "(1,)", "(1234567890,)"] {
+        for shape in ["()", "(1,)", "(1234567890,)", "(1234567890, 384)"] {
             let header = header("<f4", shape);
             assert_eq!(header.len() % 64, 0);
             assert_eq!(usize::from(header[8]), header.len() - 10);

@@ -71,4 +71,5 @@ def main():
     (HERE / "system.bin").write_bytes(archive.getvalue())
 
 
-main()
+if __name__ == "__main__":
+    main()

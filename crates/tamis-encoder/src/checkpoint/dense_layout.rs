@@ -1,7 +1,7 @@
 //! Directories of dense sentence encoders: sentence-transformers' Transformer, Pooling and perhaps Normalize.
 
 use super::json::JsonFile;
-use super::layout::modules_of;
+use super::layout::{modules_of, prompts};
 use crate::Error;
 use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
@@ -82,14 +82,18 @@ pub(super) fn dense_files(dir: &Path) -> Result<DenseFiles, Error> {
     };
     Ok(DenseFiles {
         dir: modules[0].1.clone(),
-        pooling: pooling(&modules[1].1)?,
+        pooling: pooling(&modules[1].1, prompts(dir)?.iter().any(|prompt| !prompt.is_empty()))?,
         normalised,
     })
 }
 
-/// The one pooling that is switched on.
-fn pooling(dir: &Path) -> Result<DensePooling, Error> {
+/// The one pooling that is switched on. The states of a prompt are pooled with all others.
+fn pooling(dir: &Path, has_prompt: bool) -> Result<DensePooling, Error> {
     let file = JsonFile::read(&dir.join("config.json"), "the Pooling module keeps its settings there")?;
+    if has_prompt && file.flag("include_prompt")? == Some(false) {
+        let expected = "true, as there are prompts,";
+        return Err(Error::field(&file.path, "include_prompt", expected, false));
+    }
     let expected = || DensePooling::NAMES.map(|(name, ..)| name).join(", ");
     if let Some(name) = file.text("pooling_mode")? {
         let known = DensePooling::NAMES.into_iter().find(|(known, ..)| *known == name);

@@ -3,6 +3,7 @@
 //! The fixtures and their expected vectors are written by `tests/make_fixtures.py`.
 
 mod damage;
+mod dense;
 mod families;
 mod known_answers;
 mod layouts;

@@ -1,4 +1,6 @@
-//! `tamis encode`: texts to sparse vectors.
+//! `tamis encode`: texts to sparse vectors, or to those of a dense sentence encoder.
+
+mod dense;
 
 use crate::cache::CachingEncoder;
 use crate::compute::ComputeArgs;
@@ -7,21 +9,21 @@ use crate::exit::{Exit, failure};
 use crate::input::{self, Broken, Record};
 use crate::output;
 use crate::progress::Progress;
-use crate::vectors::{self, Encoded, Format, Parts, VectorWriter};
+use crate::vectors::{self, Encoded, Format, Parts, SparseFormat, VectorWriter};
 use anyhow::Context;
 use serde::Serialize;
 use std::io::BufRead;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use tamis_core::{INTEGER_RULES, IntegerRule, Vocabulary};
-use tamis_encoder::{Compute, Encoder, InputKind};
+use tamis_encoder::{Compute, DenseEncoder, Encoder, InputKind};
 
 /// Arguments of `tamis encode`.
 #[derive(clap::Args)]
 pub struct Args {
     /// JSON lines {"id", "text"[, "title"]}, plain, .gz or .zst, or a BEIR folder or archive; `-` reads stdin
     input: PathBuf,
-    /// `lexical`, or the folder of a checkpoint
+    /// `lexical`, or the folder of a checkpoint or of a dense sentence encoder
     #[arg(long, default_value = "lexical")]
     model: String,
     /// Texts longer than the model reads: truncate, windows or windows:OVERLAP (tokens shared by neighbours; 32 unless told)
@@ -35,9 +37,9 @@ pub struct Args {
     /// Write here in place of stdout; the file appears when it is complete
     #[arg(short, long)]
     output: Option<PathBuf>,
-    /// The form of the output
-    #[arg(long, value_enum, default_value_t = Format::Jsonl)]
-    format: Format,
+    /// The form of the output; default: jsonl, of a dense sentence encoder npy
+    #[arg(long, value_enum)]
+    format: Option<Format>,
     #[arg(long, value_name = "RULE", help = format!(
         "Make whole numbers of weights as a published code base does: {INTEGER_RULES}; default for anserini: splade"
     ))]
@@ -91,7 +93,10 @@ struct Report<'a> {
 
 /// Runs `tamis encode`.
 pub fn run(args: &Args) -> anyhow::Result<Exit> {
-    let format = args.format;
+    if DenseEncoder::is_in(Path::new(&args.model))? {
+        return dense::run(args);
+    }
+    let format = sparse_format(args)?;
     let compute = args.compute.checked()?;
     let mut encoder = encoding::open_model_for(&args.model, &args.input, args.long.unwrap_or_default(), compute)?;
     let cache = args.cache.as_deref();
@@ -140,6 +145,18 @@ fn print(args: &Args, resumed: u64, encode: EncodeReport) -> anyhow::Result<()> 
         output: args.output.as_deref(),
         resumed,
         encode,
+    })
+}
+
+/// The form of a sparse model's output.
+fn sparse_format(args: &Args) -> anyhow::Result<SparseFormat> {
+    args.format.unwrap_or(Format::Jsonl).sparse().ok_or_else(|| {
+        let model = &args.model;
+        let forms = "jsonl, anserini, csr or npz";
+        failure(
+            Exit::Usage,
+            format!("--format npy holds dense vectors, and model {model} is sparse: {forms}"),
+        )
     })
 }
 
@@ -224,8 +241,8 @@ impl Work<'_> {
 }
 
 /// The columns that are numbered before the first text: those of `--vocabulary`, else the model's own.
-fn vocabulary(args: &Args, format: Format, encoder: &dyn Encoder) -> anyhow::Result<Vocabulary> {
-    if !matches!(format, Format::Csr | Format::Npz) {
+fn vocabulary(args: &Args, format: SparseFormat, encoder: &dyn Encoder) -> anyhow::Result<Vocabulary> {
+    if !matches!(format, SparseFormat::Matrix(_)) {
         return Ok(Vocabulary::new());
     }
     let Some(path) = &args.vocabulary else {
