@@ -50,7 +50,8 @@ pub trait Encoder: Send + Sync {
 
     /// Encodes `texts`, one result each, in the order given.
     ///
-    /// A text gets the same vector whatever else is in the batch (up to 1e-5 in each weight).
+    /// A text gets the same vector whatever else is in the batch: to the bit where the CPU computes, up to 1e-5 in each
+    /// weight on other devices.
     ///
     /// # Errors
     /// When a text cannot be tokenised or the model yields a weight that is not finite.

@@ -4,6 +4,7 @@
 
 mod damage;
 mod dense;
+mod exactness;
 mod families;
 mod known_answers;
 mod layouts;
