@@ -1,8 +1,9 @@
 //! Filling a collection from records.
 
-use crate::encoding::{self, BATCH, Long};
+use crate::encoding::{self, BATCH};
 use crate::exit::{Exit, failure};
 use crate::input::{self, Body, Broken, Record};
+use crate::long_text::Long;
 use crate::output;
 use crate::progress::Progress;
 use serde_json::json;

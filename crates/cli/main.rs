@@ -2,10 +2,12 @@
 
 mod collection;
 mod commands;
+mod dense;
 mod encoding;
 mod exit;
 mod input;
 mod judged;
+mod long_text;
 mod output;
 mod progress;
 mod search;

@@ -1,8 +1,9 @@
 //! `tamis encode`: texts to sparse vectors.
 
-use crate::encoding::{self, BATCH, EncodeReport, Long};
+use crate::encoding::{self, BATCH, EncodeReport};
 use crate::exit::Exit;
 use crate::input::{self, Broken};
+use crate::long_text::Long;
 use crate::output::Sink;
 use crate::progress::Progress;
 use serde::ser::{Serialize, SerializeMap, Serializer};

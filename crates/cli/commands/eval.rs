@@ -1,10 +1,12 @@
 //! `tamis eval`: score a model on a judged collection, or runs of any system.
 
 use crate::collection;
-use crate::encoding::{self, BATCH, EncodeReport, Indexing, Long};
+use crate::dense;
+use crate::encoding::{self, BATCH, EncodeReport, Indexing};
 use crate::exit::{Exit, failure};
 use crate::input::{self, Broken};
 use crate::judged::{self, Threshold};
+use crate::long_text::Long;
 use crate::output;
 use crate::progress::Progress;
 use crate::search::{self, AlgorithmName, SearchReport, Setting, Timings, Work, Workload};
@@ -15,7 +17,7 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Instant;
-use tamis_encoder::{Encoder, InputKind};
+use tamis_encoder::{Compute, DenseEncoder, Encoder, InputKind};
 use tamis_engine::{CollectionConfig, Engine, Mode, SearchRequest};
 use tamis_eval::{BeirCollection, Evaluation, Metric, Qrels, Query, QueryEvaluation, Run, ScoredDocument, Scores};
 use tamis_index::IndexOptions;
@@ -26,7 +28,7 @@ pub struct Args {
     /// A BEIR folder or its archive (.tar.zst, .tar.gz, .zip); with --qrels: TREC run files
     #[arg(required = true)]
     paths: Vec<PathBuf>,
-    /// bm25, lexical, or the folder of a checkpoint
+    /// bm25, lexical, or the folder of a checkpoint; a dense sentence encoder is scored by the cosine, without an index
     #[arg(long, default_value = "lexical")]
     model: String,
     /// Texts longer than the model reads: truncate, windows or windows:OVERLAP (tokens shared by neighbours; 32 unless told)
@@ -144,6 +146,15 @@ fn evaluate_collection(args: &Args, path: &Path, metrics: &[Metric]) -> anyhow::
     let depth = args.k as usize + 1;
     let answered = match args.model.as_str() {
         "bm25" => answer_bm25(&collection, &queries, depth, scratch.path())?,
+        model if DenseEncoder::is_in(Path::new(model))? => {
+            if args.long.is_some() {
+                return Err(failure(
+                    Exit::Usage,
+                    "--long is for sparse encoders; dense ones cut long texts",
+                ));
+            }
+            answer_dense(model, &collection, &queries, depth)?
+        }
         model => {
             let encoder = open_model(model, args.long.unwrap_or_default(), &collection)?;
             answer_sparse(encoder, &collection, &queries, depth, scratch.path())?
@@ -189,7 +200,7 @@ fn evaluate_collection(args: &Args, path: &Path, metrics: &[Metric]) -> anyhow::
 fn open_model(spec: &str, long: Long, collection: &BeirCollection) -> anyhow::Result<Arc<dyn Encoder>> {
     match spec {
         "lexical" => encoding::lexical_for_records(input::corpus(collection)?),
-        spec => Ok(tamis_encoder::open_with(spec, &long.options())?),
+        spec => Ok(tamis_encoder::open_with(spec, &long.options(), Compute::default())?),
     }
 }
 
@@ -238,6 +249,26 @@ fn answer_sparse(
             postings: build.num_postings,
         },
         search: answers.report,
+    })
+}
+
+/// Encodes the documents with the dense encoder in `dir` and scores each of them for each query.
+fn answer_dense(dir: &str, collection: &BeirCollection, queries: &[Query], depth: usize) -> anyhow::Result<Answered> {
+    let encoder = DenseEncoder::open(Path::new(dir), None, Compute::default())?;
+    let mut encode = EncodeReport::default();
+    let vectors = dense::Vectors::encode(&encoder, collection, &mut encode)?;
+    encode.warn_long();
+    let start = Instant::now();
+    let (hits, timings) = vectors.answer(&encoder, queries, depth)?;
+    Ok(Answered {
+        documents: vectors.len() as u64,
+        hits,
+        encode,
+        index: IndexSize {
+            bytes: vectors.bytes(),
+            postings: 0,
+        },
+        search: timings.report("cosine", Setting::once(depth), start.elapsed().as_secs_f64()),
     })
 }
 

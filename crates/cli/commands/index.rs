@@ -1,9 +1,10 @@
 //! `tamis index`: documents or vectors to a stand-alone index, or into a collection.
 
 use crate::collection::{self, Filling, Target};
-use crate::encoding::{self, BATCH, EncodeReport, Indexing, Long};
+use crate::encoding::{self, BATCH, EncodeReport, Indexing};
 use crate::exit::{Exit, failure};
 use crate::input::{self, Broken, CsrFile, Extent, Record};
+use crate::long_text::Long;
 use crate::output;
 use crate::progress::Progress;
 use crate::standalone;

@@ -21,8 +21,9 @@ mod open;
 mod transformer;
 
 pub use checkpoint::{
-    Checkpoint, CheckpointOptions, Cleaning, DenseEncoder, DenseEncoding, DensePooling, Expansion, HeadKind, LongText, QuantisationHint, Rounding, Scatter,
-    Setting, SettingSource, SideOptions, SpecialTokens, StopWords, TermUnit, preset_names,
+    Checkpoint, CheckpointOptions, Cleaning, DenseEncoder, DenseEncoding, DensePooling, Expansion, HeadKind, LongText,
+    QuantisationHint, Rounding, Scatter, Setting, SettingSource, SideOptions, SpecialTokens, StopWords, TermUnit,
+    preset_names,
 };
 pub use compute::{Compute, DeviceChoice, Precision};
 pub use encoder::{Encoder, InputKind, QueryWeighting, SparseEncoding, joined};

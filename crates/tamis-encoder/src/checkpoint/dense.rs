@@ -154,7 +154,11 @@ impl DenseEncoder {
         let width = self.width();
         let texts = batch.order.iter().zip(&batch.texts).zip(&batch.rows.ranges);
         let finished = texts.map(|((&text, tokens), range)| {
-            let mut values = pool(self.files.pooling, &batch.hidden[range.start * width..range.end * width], width);
+            let mut values = pool(
+                self.files.pooling,
+                &batch.hidden[range.start * width..range.end * width],
+                width,
+            );
             if self.files.normalised {
                 normalise(&mut values);
             }
@@ -193,7 +197,11 @@ fn pool(pooling: DensePooling, rows: &[f32], width: usize) -> Vec<f32> {
             for row in rows.chunks_exact(width) {
                 sum.iter_mut().zip(row).for_each(|(sum, x)| *sum += x);
             }
-            let divisor = if pooling == DensePooling::Mean { count } else { count.sqrt() };
+            let divisor = if pooling == DensePooling::Mean {
+                count
+            } else {
+                count.sqrt()
+            };
             sum.iter_mut().for_each(|sum| *sum /= divisor);
             sum
         }

@@ -28,7 +28,11 @@ impl DensePooling {
         ("mean", "pooling_mode_mean_tokens", Self::Mean),
         ("cls", "pooling_mode_cls_token", Self::Cls),
         ("max", "pooling_mode_max_tokens", Self::Max),
-        ("mean_sqrt_len_tokens", "pooling_mode_mean_sqrt_len_tokens", Self::MeanSqrtLen),
+        (
+            "mean_sqrt_len_tokens",
+            "pooling_mode_mean_sqrt_len_tokens",
+            Self::MeanSqrtLen,
+        ),
         ("lasttoken", "pooling_mode_lasttoken", Self::LastToken),
     ];
 }

@@ -10,8 +10,8 @@ use super::tokenizer::Tokens;
 use super::weights::WeightsFile;
 use crate::Error;
 use crate::transformer::{
-    EmbeddingHead, Norm, PlacedBackbone, PlacedMlmHead, Placement, PoolRule, Pooling, Rows, SpladeActivation, TokenHead,
-    Weighting, Weights,
+    EmbeddingHead, Norm, PlacedBackbone, PlacedMlmHead, Placement, PoolRule, Pooling, Rows, SpladeActivation,
+    TokenHead, Weighting, Weights,
 };
 use std::ops::Range;
 
