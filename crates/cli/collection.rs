@@ -1,9 +1,8 @@
 //! Filling a collection from records.
 
-use crate::encoding::{self, BATCH};
+use crate::encoding::{self, BATCH, Long};
 use crate::exit::{Exit, failure};
 use crate::input::{self, Body, Broken, Record};
-use crate::long_text::Long;
 use crate::output;
 use crate::progress::Progress;
 use serde_json::json;
@@ -11,7 +10,7 @@ use std::collections::BTreeSet;
 use std::path::Path;
 use std::str::FromStr;
 use std::sync::Arc;
-use tamis_encoder::Encoder;
+use tamis_encoder::{Compute, Encoder};
 use tamis_engine::{Collection, CollectionConfig, Document, Engine, Error, ErrorKind, FieldSchema, FieldType};
 
 /// `NAME=TYPE` of a field.
@@ -49,6 +48,8 @@ pub struct Target {
 pub struct Filling<'a> {
     /// The model of a new collection; `lexical` where there is none.
     pub model: Option<&'a str>,
+    /// Where and how exactly it computes.
+    pub compute: Compute,
     /// The documents.
     pub input: &'a Path,
     /// What becomes of long texts; fixed when the collection is made.
@@ -59,7 +60,7 @@ pub struct Filling<'a> {
 
 /// Adds the documents of `filling` to collection `name` and commits; all or none of them.
 pub fn fill(target: &Target, name: &str, filling: &Filling<'_>, broken: &mut Broken) -> anyhow::Result<()> {
-    let engine = Engine::open(&target.data)?;
+    let engine = Engine::open_with(&target.data, filling.compute)?;
     let (collection, is_new) = match engine.collection(name) {
         Ok(_) if !target.fields.is_empty() || filling.model.is_some() || filling.long.is_some() => {
             let message = format!(
@@ -89,7 +90,8 @@ fn make(engine: &Engine, target: &Target, name: &str, filling: &Filling<'_>) -> 
     config.fields = FieldSchema::new(target.fields.iter().map(|field| (field.0.clone(), field.1)).collect())?;
     let spec = filling.model.unwrap_or("lexical");
     config.model = Some(spec.to_owned());
-    let encoder = encoding::open_model_for(spec, filling.input, filling.long.unwrap_or_default())?;
+    let long = filling.long.unwrap_or_default();
+    let encoder = encoding::open_model_for(spec, filling.input, long, filling.compute)?;
     Ok(engine.create_collection_with(&config, Some(encoder))?)
 }
 

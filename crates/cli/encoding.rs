@@ -1,7 +1,6 @@
 //! From documents to an index: encode in batches, number the terms, build.
 
 use crate::input::{self, Body, Extent, Record, RecordIter};
-use crate::long_text::Long;
 use crate::output;
 use crate::progress::Progress;
 use crate::standalone::{MODEL_SECTION, StoredModel};
@@ -9,12 +8,45 @@ use anyhow::{Context, bail};
 use serde::Serialize;
 use std::collections::HashSet;
 use std::path::Path;
+use std::str::FromStr;
 use std::sync::Arc;
 use std::time::Instant;
 use tamis_core::{SparseVector, Vocabulary};
 use tamis_encoder::lexical::{AverageLength, Lexical, LexicalOptions};
-use tamis_encoder::{Compute, DenseEncoder, Encoder, InputKind, SparseEncoding};
+use tamis_encoder::{CheckpointOptions, Compute, DenseEncoder, Encoder, InputKind, LongText, SparseEncoding};
 use tamis_index::{BuildReport, Extras, IndexBuilder, IndexOptions};
+
+/// `--long`: what becomes of texts that are longer than the model reads.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Long(Option<LongText>);
+
+impl Long {
+    /// Tokens that neighbouring windows share, unless told.
+    const OVERLAP: usize = 32;
+
+    /// As options of a checkpoint, which says itself what is done where the command does not.
+    pub fn options(self) -> CheckpointOptions {
+        CheckpointOptions {
+            long_text: self.0,
+            ..CheckpointOptions::default()
+        }
+    }
+}
+
+impl FromStr for Long {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let overlap = match text.split_once(':') {
+            None if text == "truncate" => return Ok(Self(Some(LongText::Truncate))),
+            None if text == "windows" => Some(Self::OVERLAP),
+            Some(("windows", overlap)) => overlap.parse().ok(),
+            _ => None,
+        };
+        let overlap = overlap.ok_or("truncate, windows or windows:OVERLAP, with a number of tokens")?;
+        Ok(Self(Some(LongText::Windows { overlap })))
+    }
+}
 
 /// Documents encoded at a time: enough for every core, little enough to show progress.
 pub const BATCH: usize = 512;
@@ -51,12 +83,11 @@ impl EncodeReport {
     ) -> anyhow::Result<Vec<SparseEncoding>> {
         let start = Instant::now();
         let encodings = encoder.encode(kind, texts)?;
-        let num_tokens = encodings.iter().map(|encoding| encoding.num_tokens).sum();
-        let truncated = encodings.iter().filter(|encoding| encoding.truncated).count();
-        self.count(start, texts.len(), num_tokens, truncated);
-        let windows = || encodings.iter().map(|encoding| encoding.num_windows as u64);
-        self.windowed += windows().filter(|&windows| windows > 1).count() as u64;
-        self.windows += windows().sum::<u64>();
+        self.seconds += start.elapsed().as_secs_f64();
+        for encoding in &encodings {
+            self.count(encoding.num_tokens, encoding.num_windows, encoding.truncated);
+        }
+        self.set_rate();
         Ok(encodings)
     }
 
@@ -69,17 +100,23 @@ impl EncodeReport {
     ) -> anyhow::Result<Vec<Vec<f32>>> {
         let start = Instant::now();
         let encodings = encoder.encode(kind, texts)?;
-        let num_tokens = encodings.iter().map(|encoding| encoding.num_tokens).sum();
-        let truncated = encodings.iter().filter(|encoding| encoding.truncated).count();
-        self.count(start, texts.len(), num_tokens, truncated);
+        self.seconds += start.elapsed().as_secs_f64();
+        for encoding in &encodings {
+            self.count(encoding.num_tokens, 1, encoding.truncated);
+        }
+        self.set_rate();
         Ok(encodings.into_iter().map(|encoding| encoding.values).collect())
     }
 
-    fn count(&mut self, start: Instant, texts: usize, num_tokens: usize, truncated: usize) {
-        self.seconds += start.elapsed().as_secs_f64();
-        self.documents += texts as u64;
-        self.truncated += truncated as u64;
+    fn count(&mut self, num_tokens: usize, num_windows: usize, truncated: bool) {
+        self.documents += 1;
         self.tokens += num_tokens as u64;
+        self.windows += num_windows as u64;
+        self.windowed += u64::from(num_windows > 1);
+        self.truncated += u64::from(truncated);
+    }
+
+    fn set_rate(&mut self) {
         #[expect(clippy::cast_precision_loss, reason = "a rate for people")]
         let documents = self.documents as f64;
         self.documents_per_second = documents / self.seconds.max(1e-9);
@@ -114,14 +151,8 @@ impl EncodeReport {
     pub fn warn_long(&self) {
         if self.truncated > 0 {
             let (cut, all) = (output::grouped(self.truncated), output::grouped(self.documents));
-            // Dense encoders have no windows.
-            let remedy = if self.windows > 0 {
-                " (--long windows reads them whole)"
-            } else {
-                ""
-            };
             output::note(&format!(
-                "note: {cut} of {all} texts are longer than the model reads and were cut{remedy}"
+                "note: {cut} of {all} texts are longer than the model reads and were cut (--long windows reads them whole)"
             ));
         }
         if self.windowed > 0 {
@@ -133,13 +164,13 @@ impl EncodeReport {
     }
 }
 
-/// Opens model `spec` to encode the documents of `input`.
+/// Opens model `spec` to encode the documents of `input`, computing as `compute` says.
 ///
 /// The lexical encoder normalises by the average length of the documents, so they are read once before,
 /// unless they come from stdin: then its default stands.
-pub fn open_model_for(spec: &str, input: &Path, long: Long) -> anyhow::Result<Arc<dyn Encoder>> {
+pub fn open_model_for(spec: &str, input: &Path, long: Long, compute: Compute) -> anyhow::Result<Arc<dyn Encoder>> {
     if spec != "lexical" || input == Path::new("-") {
-        return Ok(tamis_encoder::open_with(spec, &long.options(), Compute::default())?);
+        return Ok(tamis_encoder::open_with(spec, &long.options(), compute)?);
     }
     lexical_for_records(input::documents_only(input)?)
 }

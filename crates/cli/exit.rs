@@ -114,6 +114,7 @@ fn of_encoder(error: &tamis_encoder::Error) -> Option<Exit> {
     use tamis_encoder::Error;
     match error {
         Error::UnknownModel { .. } | Error::MissingFile { .. } => Some(Exit::NotFound),
+        Error::DevicePrecision { .. } | Error::DeviceNotBuilt { .. } => Some(Exit::Usage),
         _ => None,
     }
 }

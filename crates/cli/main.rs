@@ -2,12 +2,12 @@
 
 mod collection;
 mod commands;
+mod compute;
 mod dense;
 mod encoding;
 mod exit;
 mod input;
 mod judged;
-mod long_text;
 mod output;
 mod progress;
 mod search;

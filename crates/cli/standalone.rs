@@ -7,7 +7,7 @@ use serde_json::Value;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use tamis_core::{SparseVector, TermId};
-use tamis_encoder::{Encoder, InputKind, QueryWeighting};
+use tamis_encoder::{CheckpointOptions, Compute, Encoder, InputKind, QueryWeighting};
 use tamis_index::Index;
 
 /// The file inside the folder.
@@ -74,11 +74,11 @@ pub struct QueryEncoder<'a> {
 
 impl<'a> QueryEncoder<'a> {
     /// Opens the model that `index` names, or `model` in its place, and checks that it is the same one.
-    pub fn open(index: &'a Index, model: Option<&str>) -> anyhow::Result<Self> {
+    pub fn open(index: &'a Index, model: Option<&str>, compute: Compute) -> anyhow::Result<Self> {
         let stored = stored_model(index)?;
         let encoder = match (&stored, model) {
-            (_, Some(spec)) => Some(tamis_encoder::open(spec)?),
-            (Some(stored), None) => Some(tamis_encoder::open_stored(&stored.description)?),
+            (_, Some(spec)) => Some(tamis_encoder::open_with(spec, &CheckpointOptions::default(), compute)?),
+            (Some(stored), None) => Some(tamis_encoder::open_stored_with(&stored.description, compute)?),
             (None, None) => None,
         };
         if let (Some(stored), Some(encoder)) = (&stored, &encoder) {

@@ -2,6 +2,7 @@
 
 mod collections;
 mod demo;
+mod devices;
 mod long_texts;
 mod offline;
 mod service;

@@ -1,9 +1,9 @@
 //! `tamis encode`: texts to sparse vectors.
 
-use crate::encoding::{self, BATCH, EncodeReport};
+use crate::compute::ComputeArgs;
+use crate::encoding::{self, BATCH, EncodeReport, Long};
 use crate::exit::Exit;
 use crate::input::{self, Broken};
-use crate::long_text::Long;
 use crate::output::Sink;
 use crate::progress::Progress;
 use serde::ser::{Serialize, SerializeMap, Serializer};
@@ -22,6 +22,8 @@ pub struct Args {
     /// Texts longer than the model reads: truncate, windows or windows:OVERLAP (tokens shared by neighbours; 32 unless told)
     #[arg(long, value_name = "HOW")]
     long: Option<Long>,
+    #[command(flatten)]
+    compute: ComputeArgs,
     /// What the texts are
     #[arg(long, value_enum, default_value_t = Kind::Document)]
     kind: Kind,
@@ -72,7 +74,8 @@ impl Serialize for Weights<'_> {
 
 /// Runs `tamis encode`.
 pub fn run(args: &Args) -> anyhow::Result<Exit> {
-    let encoder = encoding::open_model_for(&args.model, &args.input, args.long.unwrap_or_default())?;
+    let long = args.long.unwrap_or_default();
+    let encoder = encoding::open_model_for(&args.model, &args.input, long, args.compute.checked()?)?;
     let mut sink = Sink::create(args.output.as_deref())?;
     let mut broken = Broken::new(args.skip_broken);
     let mut report = EncodeReport::default();

@@ -1,12 +1,12 @@
 //! `tamis eval`: score a model on a judged collection, or runs of any system.
 
 use crate::collection;
+use crate::compute::ComputeArgs;
 use crate::dense;
-use crate::encoding::{self, BATCH, EncodeReport, Indexing};
+use crate::encoding::{self, BATCH, EncodeReport, Indexing, Long};
 use crate::exit::{Exit, failure};
 use crate::input::{self, Broken};
 use crate::judged::{self, Threshold};
-use crate::long_text::Long;
 use crate::output;
 use crate::progress::Progress;
 use crate::search::{self, AlgorithmName, SearchReport, Setting, Timings, Work, Workload};
@@ -17,7 +17,7 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Instant;
-use tamis_encoder::{Compute, DenseEncoder, Encoder, InputKind};
+use tamis_encoder::{DenseEncoder, Encoder, InputKind};
 use tamis_engine::{CollectionConfig, Engine, Mode, SearchRequest};
 use tamis_eval::{BeirCollection, Evaluation, Metric, Qrels, Query, QueryEvaluation, Run, ScoredDocument, Scores};
 use tamis_index::IndexOptions;
@@ -34,6 +34,8 @@ pub struct Args {
     /// Texts longer than the model reads: truncate, windows or windows:OVERLAP (tokens shared by neighbours; 32 unless told)
     #[arg(long, value_name = "HOW")]
     long: Option<Long>,
+    #[command(flatten)]
+    compute: ComputeArgs,
     /// Which judgements of the collection
     #[arg(long, default_value = "test")]
     split: String,
@@ -146,17 +148,9 @@ fn evaluate_collection(args: &Args, path: &Path, metrics: &[Metric]) -> anyhow::
     let depth = args.k as usize + 1;
     let answered = match args.model.as_str() {
         "bm25" => answer_bm25(&collection, &queries, depth, scratch.path())?,
-        model if DenseEncoder::is_in(Path::new(model))? => {
-            if args.long.is_some() {
-                return Err(failure(
-                    Exit::Usage,
-                    "--long is for sparse encoders; dense ones cut long texts",
-                ));
-            }
-            answer_dense(model, &collection, &queries, depth)?
-        }
-        model => {
-            let encoder = open_model(model, args.long.unwrap_or_default(), &collection)?;
+        model if DenseEncoder::is_in(Path::new(model))? => answer_dense(args, &collection, &queries, depth)?,
+        _ => {
+            let encoder = open_model(args, &collection)?;
             answer_sparse(encoder, &collection, &queries, depth, scratch.path())?
         }
     };
@@ -196,11 +190,14 @@ fn evaluate_collection(args: &Args, path: &Path, metrics: &[Metric]) -> anyhow::
     Ok(judged::check(&args.fail_under, &evaluation, Exit::Done))
 }
 
-/// Opens model `spec` to encode `collection`.
-fn open_model(spec: &str, long: Long, collection: &BeirCollection) -> anyhow::Result<Arc<dyn Encoder>> {
-    match spec {
+/// Opens the model to encode `collection`.
+fn open_model(args: &Args, collection: &BeirCollection) -> anyhow::Result<Arc<dyn Encoder>> {
+    match args.model.as_str() {
         "lexical" => encoding::lexical_for_records(input::corpus(collection)?),
-        spec => Ok(tamis_encoder::open_with(spec, &long.options(), Compute::default())?),
+        spec => {
+            let options = args.long.unwrap_or_default().options();
+            Ok(tamis_encoder::open_with(spec, &options, args.compute.checked()?)?)
+        }
     }
 }
 
@@ -252,9 +249,9 @@ fn answer_sparse(
     })
 }
 
-/// Encodes the documents with the dense encoder in `dir` and scores each of them for each query.
-fn answer_dense(dir: &str, collection: &BeirCollection, queries: &[Query], depth: usize) -> anyhow::Result<Answered> {
-    let encoder = DenseEncoder::open(Path::new(dir), None, Compute::default())?;
+/// Encodes the documents with a dense encoder and scores each of them for each query.
+fn answer_dense(args: &Args, collection: &BeirCollection, queries: &[Query], depth: usize) -> anyhow::Result<Answered> {
+    let encoder = DenseEncoder::open(Path::new(&args.model), None, args.compute.checked()?)?;
     let mut encode = EncodeReport::default();
     let vectors = dense::Vectors::encode(&encoder, collection, &mut encode)?;
     encode.warn_long();

@@ -1,10 +1,10 @@
 //! `tamis index`: documents or vectors to a stand-alone index, or into a collection.
 
 use crate::collection::{self, Filling, Target};
-use crate::encoding::{self, BATCH, EncodeReport, Indexing};
+use crate::compute::ComputeArgs;
+use crate::encoding::{self, BATCH, EncodeReport, Indexing, Long};
 use crate::exit::{Exit, failure};
 use crate::input::{self, Broken, CsrFile, Extent, Record};
-use crate::long_text::Long;
 use crate::output;
 use crate::progress::Progress;
 use crate::standalone;
@@ -12,7 +12,7 @@ use serde::Serialize;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::sync::Arc;
-use tamis_encoder::{Encoder, InputKind};
+use tamis_encoder::{Compute, Encoder, InputKind};
 use tamis_index::{BuildReport, IndexOptions, Quantisation};
 
 /// Arguments of `tamis index`.
@@ -31,6 +31,8 @@ pub struct Args {
     /// Texts longer than the model reads: truncate, windows or windows:OVERLAP (tokens shared by neighbours; 32 unless told)
     #[arg(long, value_name = "HOW")]
     long: Option<Long>,
+    #[command(flatten)]
+    compute: ComputeArgs,
     /// How weights become 8-bit impacts: auto, exact (integers 1 to 255 only) or max=WEIGHT
     #[arg(long, default_value = "auto")]
     quantise: Quantise,
@@ -87,6 +89,7 @@ pub fn run(args: &Args) -> anyhow::Result<Exit> {
         (None, Some(name)) => {
             let filling = Filling {
                 model: args.model.as_deref(),
+                compute: args.compute.checked()?,
                 input: &args.input,
                 long: args.long,
                 json: args.json,
@@ -153,10 +156,12 @@ fn add_documents(
 ) -> anyhow::Result<()> {
     let mut encoder: Option<Arc<dyn Encoder>> = None;
     if let Some(model) = &args.model {
+        let long = args.long.unwrap_or_default();
         encoder = Some(encoding::open_model_for(
             model,
             &args.input,
-            args.long.unwrap_or_default(),
+            long,
+            args.compute.checked()?,
         )?);
     }
     let (records, extent) = input::documents(&args.input)?;
@@ -164,7 +169,8 @@ fn add_documents(
     input::in_batches(records, broken, BATCH, |batch| {
         progress.add(batch.len());
         if encoder.is_none() && batch.iter().any(Record::is_text) {
-            encoder = Some(encoding::open_model_for("lexical", &args.input, Long::default())?);
+            let (long, compute) = (Long::default(), Compute::default());
+            encoder = Some(encoding::open_model_for("lexical", &args.input, long, compute)?);
         }
         for (id, tokens) in report.encode_records(encoder.as_deref(), InputKind::Document, batch)? {
             indexing.add_tokens(id, tokens)?;

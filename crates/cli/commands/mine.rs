@@ -1,10 +1,11 @@
 //! `tamis mine`: hard negatives for training pairs.
 
+use crate::compute::ComputeArgs;
 use crate::encoding;
 use crate::exit::{Exit, failure};
 use crate::output;
 use std::path::PathBuf;
-use tamis_encoder::joined;
+use tamis_encoder::{CheckpointOptions, joined};
 use tamis_train::{Example, MiningOptions, TrainingPairs, TrainingSet};
 
 /// Arguments of `tamis mine`.
@@ -18,6 +19,8 @@ pub struct Args {
     /// `lexical`, or the folder of a checkpoint
     #[arg(long, default_value = "lexical")]
     model: String,
+    #[command(flatten)]
+    compute: ComputeArgs,
     /// Read only this many rows
     #[arg(long)]
     rows: Option<usize>,
@@ -66,7 +69,7 @@ pub fn run(args: &Args) -> anyhow::Result<Exit> {
             let title = options.with_titles.then_some(passage.title.as_str());
             joined(title, &passage.text)
         }))?,
-        spec => tamis_encoder::open(spec)?,
+        spec => tamis_encoder::open_with(spec, &CheckpointOptions::default(), args.compute.checked()?)?,
     };
     let scratch = tempfile::tempdir()?;
     let mined = tamis_train::mine(&set, encoder.as_ref(), &options, scratch.path())?;

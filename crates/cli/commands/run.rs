@@ -1,5 +1,6 @@
 //! `tamis run`: a file of queries, a TREC run, and what the search cost.
 
+use crate::compute::ComputeArgs;
 use crate::exit::{Exit, failure};
 use crate::input::{Body, CsrFile, Record, Records};
 use crate::output::{self, Sink};
@@ -36,6 +37,8 @@ pub struct Args {
     /// The model of text queries, where it has moved
     #[arg(long)]
     model: Option<String>,
+    #[command(flatten)]
+    compute: ComputeArgs,
     /// The last column of the run
     #[arg(long, default_value = "tamis")]
     tag: String,
@@ -84,7 +87,7 @@ fn read_queries(args: &Args, index: &Index) -> anyhow::Result<Workload> {
     let records: Vec<Record> = Records::open(&args.queries)?.0.collect::<Result<_, _>>()?;
     let has_text = records.iter().any(Record::is_text);
     let encoder = if has_text || args.model.is_some() {
-        QueryEncoder::open(index, args.model.as_deref())?
+        QueryEncoder::open(index, args.model.as_deref(), args.compute.checked()?)?
     } else {
         QueryEncoder::for_vectors(index)
     };

@@ -1,5 +1,6 @@
 //! `tamis search`: one query.
 
+use crate::compute::ComputeArgs;
 use crate::exit::{Exit, failure};
 use crate::output;
 use crate::search::{self, AlgorithmName, Setting, Workload};
@@ -37,6 +38,8 @@ pub struct Args {
     /// Show what every term adds to every hit
     #[arg(long)]
     explain: bool,
+    #[command(flatten)]
+    compute: ComputeArgs,
     /// Print JSON
     #[arg(long)]
     json: bool,
@@ -76,7 +79,8 @@ pub fn run(args: &Args) -> anyhow::Result<Exit> {
 
 fn search_index(args: &Args, folder: &std::path::Path) -> anyhow::Result<()> {
     let index = standalone::open(folder)?;
-    let vectors: Vec<SparseVector> = QueryEncoder::open(&index, None)?.texts(&[&args.query])?;
+    let vectors: Vec<SparseVector> =
+        QueryEncoder::open(&index, None, args.compute.checked()?)?.texts(&[&args.query])?;
     let workload = Workload::new(vectors.into_iter().map(|vector| (args.query.clone(), vector)).collect());
     let answers = search::answer(&index, &workload, AlgorithmName::Auto, Setting::once(args.k))?;
     let hits = answers.hits.into_iter().next().unwrap_or_default();
@@ -104,7 +108,7 @@ fn search_collection(args: &Args, name: &str) -> anyhow::Result<()> {
         );
         return Err(failure(Exit::NotFound, message));
     }
-    let engine = Engine::open(&args.data)?;
+    let engine = Engine::open_with(&args.data, args.compute.checked()?)?;
     let request = SearchRequest {
         query: Some(args.query.clone()),
         mode: args.mode.into(),

@@ -1,5 +1,6 @@
 //! `tamis serve`: collections over HTTP.
 
+use crate::compute::ComputeArgs;
 use crate::exit::Exit;
 use crate::output;
 use std::net::IpAddr;
@@ -14,6 +15,8 @@ pub struct Args {
     /// Folder with the collections; made when it is not there
     #[arg(long, default_value_os_t = ServerOptions::default().data_dir)]
     data: PathBuf,
+    #[command(flatten)]
+    compute: ComputeArgs,
     #[command(flatten)]
     address: Address,
 }
@@ -37,7 +40,7 @@ pub struct Address {
 
 /// Runs `tamis serve`.
 pub fn run(args: &Args) -> anyhow::Result<Exit> {
-    let engine = Arc::new(Engine::open(&args.data)?);
+    let engine = Arc::new(Engine::open_with(&args.data, args.compute.checked()?)?);
     listen(&args.address, engine)
 }
 

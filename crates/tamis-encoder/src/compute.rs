@@ -3,6 +3,7 @@
 //! Neither changes what a vector means, so neither counts for fingerprints or stored descriptions.
 
 use crate::Error;
+use crate::transformer::Placement;
 use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::str::FromStr;
@@ -54,8 +55,17 @@ impl From<Precision> for tamis_kernels::Precision {
 }
 
 impl Compute {
+    /// Whether this program and this machine can compute so. Starts the device, where it is not the CPU, and lets it go.
+    ///
+    /// # Errors
+    /// When the program was built without the device, the device is not there or does not start, or it does not have
+    /// the precision.
+    pub fn check(self) -> Result<(), Error> {
+        Placement::of(self).map(drop)
+    }
+
     /// Refuses combinations that no device has.
-    pub(crate) fn check(self) -> Result<(), Error> {
+    pub(crate) fn check_precision(self) -> Result<(), Error> {
         match (self.device, self.precision) {
             (DeviceChoice::Cpu, _) | (_, Precision::F32) => Ok(()),
             (device, precision) => Err(Error::DevicePrecision { device, precision }),
@@ -188,7 +198,7 @@ mod tests {
 
     #[test]
     fn only_the_cpu_has_a_choice_of_precision() {
-        let of = |device, precision| Compute { device, precision }.check();
+        let of = |device, precision| Compute { device, precision }.check_precision();
         assert!(of(DeviceChoice::Cpu, Precision::Int8).is_ok());
         assert!(of(DeviceChoice::Cuda(0), Precision::F32).is_ok());
         let message = of(DeviceChoice::Cuda(0), Precision::Int8)

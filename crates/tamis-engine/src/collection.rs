@@ -26,7 +26,7 @@ use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use tamis_core::{Fingerprint, Quantiser, Vocabulary};
-use tamis_encoder::Encoder;
+use tamis_encoder::{Compute, Encoder};
 
 /// Documents that are prepared and added at a time; bounds the memory of a large batch.
 const BATCH_DOCUMENTS: usize = 1024;
@@ -123,6 +123,15 @@ impl Collection {
     /// # Errors
     /// As [`Collection::open`]; [`Error::ModelMismatch`] when the encoder's fingerprint is another.
     pub fn open_with(directory: &Path, encoder: Option<Arc<dyn Encoder>>) -> Result<Self, Error> {
+        Self::open_computing(directory, encoder, Compute::default())
+    }
+
+    /// As [`Collection::open_with`]; a model that is not given computes as `compute` says.
+    pub(crate) fn open_computing(
+        directory: &Path,
+        encoder: Option<Arc<dyn Encoder>>,
+        compute: Compute,
+    ) -> Result<Self, Error> {
         // Looked for first, so that no lock file is left in a directory that is something else.
         let manifest_path = directory.join(MANIFEST);
         if !manifest_path.exists() {
@@ -135,7 +144,7 @@ impl Collection {
         let damaged = |error: Error| Error::corrupt(&manifest_path, "a valid configuration", error);
         manifest.config.validate().map_err(damaged)?;
         let quantiser = quantiser(manifest.max_weight).map_err(damaged)?;
-        let encoder = open_model(&manifest, encoder)?;
+        let encoder = open_model(&manifest, encoder, compute)?;
         sweep(directory, &manifest)?;
         let segments = directory.join(SEGMENTS);
         manifest
@@ -291,13 +300,17 @@ fn quantiser(max_weight: f32) -> Result<Quantiser, Error> {
 }
 
 /// The model of a stored collection: `given`, or the one its description leads to.
-fn open_model(manifest: &Manifest, given: Option<Arc<dyn Encoder>>) -> Result<Option<Arc<dyn Encoder>>, Error> {
+fn open_model(
+    manifest: &Manifest,
+    given: Option<Arc<dyn Encoder>>,
+    compute: Compute,
+) -> Result<Option<Arc<dyn Encoder>>, Error> {
     let Some(stored) = &manifest.model else {
         return Ok(None);
     };
     let encoder = match given {
         Some(encoder) => encoder,
-        None => tamis_encoder::open_stored(&stored.description)
+        None => tamis_encoder::open_stored_with(&stored.description, compute)
             .map_err(|source| Error::model(manifest.config.model.as_deref().unwrap_or_default(), source))?,
     };
     let expected: Fingerprint = stored

@@ -17,7 +17,7 @@ use serde::Serialize;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockWriteGuard};
-use tamis_encoder::Encoder;
+use tamis_encoder::{CheckpointOptions, Compute, Encoder};
 
 const COLLECTIONS: &str = "collections";
 const TEMPORARY: &str = "tmp";
@@ -28,6 +28,7 @@ type Slot = Result<Arc<Collection>, Arc<Error>>;
 /// All collections of one data directory. One process at a time may have it open.
 pub struct Engine {
     data_dir: PathBuf,
+    compute: Compute,
     slots: RwLock<BTreeMap<String, Slot>>,
     /// Held while a collection is made or deleted; counts them, for names of temporary directories.
     changes: Mutex<u64>,
@@ -54,6 +55,15 @@ impl Engine {
     /// # Errors
     /// [`Error::Locked`] when another process has it open, [`Error::Io`].
     pub fn open(data_dir: &Path) -> Result<Self, Error> {
+        Self::open_with(data_dir, Compute::default())
+    }
+
+    /// As [`Engine::open`]; checkpoints that are opened here, now and later, compute where and how exactly `compute`
+    /// says.
+    ///
+    /// # Errors
+    /// As [`Engine::open`]. Where the device cannot be used, the collections with a checkpoint are not available.
+    pub fn open_with(data_dir: &Path, compute: Compute) -> Result<Self, Error> {
         let io = |error| Error::io(data_dir, error);
         std::fs::create_dir_all(data_dir).map_err(io)?;
         let lock = DirectoryLock::acquire(data_dir)?;
@@ -69,16 +79,23 @@ impl Engine {
             let entry = entry.map_err(io)?;
             let name = entry.file_name().to_string_lossy().into_owned();
             if validate_name(&name).is_ok() && entry.path().is_dir() {
-                let slot = open_slot(&entry.path(), &slots);
+                let slot = open_slot(&entry.path(), &slots, compute);
                 slots.insert(name, slot);
             }
         }
         Ok(Self {
             data_dir: data_dir.to_owned(),
+            compute,
             slots: RwLock::new(slots),
             changes: Mutex::new(0),
             _lock: lock,
         })
+    }
+
+    /// Where and how exactly its checkpoints compute.
+    #[must_use]
+    pub fn compute(&self) -> Compute {
+        self.compute
     }
 
     /// Makes a collection. Either it is there as a whole afterwards or not at all.
@@ -108,6 +125,10 @@ impl Engine {
             });
         }
         let temporary = self.data_dir.join(TEMPORARY).join(format!("{}-{changes}", config.name));
+        let encoder = match (encoder, &config.model) {
+            (None, Some(model)) => Some(self.open_model(model)?),
+            (encoder, _) => encoder,
+        };
         let made = Collection::create(&temporary, config, encoder);
         let encoder = match made {
             Ok(made) => made.encoder().cloned(),
@@ -177,6 +198,11 @@ impl Engine {
         std::fs::remove_dir_all(&temporary).map_err(|error| Error::io(&temporary, error))
     }
 
+    fn open_model(&self, spec: &str) -> Result<Arc<dyn Encoder>, Error> {
+        tamis_encoder::open_with(spec, &CheckpointOptions::default(), self.compute)
+            .map_err(|source| Error::model(spec, source))
+    }
+
     fn path(&self, name: &str) -> PathBuf {
         self.data_dir.join(COLLECTIONS).join(name)
     }
@@ -203,9 +229,11 @@ impl Engine {
 }
 
 /// Opens the collection in `path`, with the model of another one where it is the same.
-fn open_slot(path: &Path, others: &BTreeMap<String, Slot>) -> Slot {
+fn open_slot(path: &Path, others: &BTreeMap<String, Slot>, compute: Compute) -> Slot {
     let encoder = known_model(path, others);
-    Collection::open_with(path, encoder).map(Arc::new).map_err(Arc::new)
+    Collection::open_computing(path, encoder, compute)
+        .map(Arc::new)
+        .map_err(Arc::new)
 }
 
 fn known_model(path: &Path, others: &BTreeMap<String, Slot>) -> Option<Arc<dyn Encoder>> {

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
 use actix_web::web;
-use tamis_encoder::Encoder;
+use tamis_encoder::{CheckpointOptions, Encoder};
 use tamis_engine::{Collection, Engine};
 
 use crate::admission::Admission;
@@ -81,7 +81,8 @@ impl State {
         if let Some(encoder) = open.get(spec) {
             return Ok(Arc::clone(encoder));
         }
-        let encoder = tamis_encoder::open(spec).map_err(|error| Failure::from(&error))?;
+        let encoder = tamis_encoder::open_with(spec, &CheckpointOptions::default(), self.engine.compute())
+            .map_err(|error| Failure::from(&error))?;
         if open.len() >= MAX_OPEN_MODELS {
             open.pop_first();
         }

@@ -63,7 +63,7 @@ impl DenseEncoder {
             source,
         })?;
         let files = dense_files(&path)?;
-        let config = ModelConfig::read(&files.dir)?;
+        let config = ModelConfig::read(&files.dir.join("config.json"))?;
         let usage = TokenizerUse {
             with_special: true,
             max_length,

@@ -19,7 +19,7 @@ pub(crate) enum Placement {
 impl Placement {
     /// The place that `compute` asks for; starts the device.
     pub(crate) fn of(compute: Compute) -> std::result::Result<Self, Error> {
-        compute.check()?;
+        compute.check_precision()?;
         let device = compute.device;
         match device {
             DeviceChoice::Cpu => Ok(Self::Packed(compute.precision)),

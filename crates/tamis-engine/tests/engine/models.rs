@@ -3,8 +3,10 @@
 use serde_json::json;
 use std::sync::Arc;
 use tamis_core::Fingerprint;
-use tamis_encoder::{Encoder, Error as EncoderError, InputKind, QueryWeighting, SparseEncoding};
-use tamis_engine::{Collection, CollectionConfig, Document, Error, ErrorKind, SearchRequest};
+use tamis_encoder::{
+    Compute, DeviceChoice, Encoder, Error as EncoderError, InputKind, Precision, QueryWeighting, SparseEncoding,
+};
+use tamis_engine::{Collection, CollectionConfig, Document, Engine, Error, ErrorKind, SearchRequest};
 
 /// Words weigh 2, and whatever mentions flour is about an oven, too.
 struct Expander;
@@ -123,4 +125,34 @@ fn expansions_are_found_marked_and_explained() {
     );
     let again = Collection::open_with(&path, Some(Arc::new(Expander))).expect("given");
     assert_eq!(again.searcher().search(&request).expect("valid").hits, response.hits);
+}
+
+#[test]
+fn an_engine_opens_models_where_it_is_told() {
+    let dir = tempfile::tempdir().expect("a temporary directory");
+    // Refused with or without a GPU: only the CPU computes in integers.
+    let impossible = Compute {
+        device: DeviceChoice::Cuda(0),
+        precision: Precision::Int8,
+    };
+    let engine = Engine::open_with(dir.path(), impossible).expect("no model yet");
+    assert_eq!(engine.compute(), impossible);
+    let mut config = CollectionConfig::new("mills");
+    let checkpoint = concat!(
+        env!("CARGO_MANIFEST_DIR"),
+        "/../tamis-encoder/tests/fixtures/bert-plain"
+    );
+    config.model = Some(checkpoint.to_owned());
+    let error = engine.create_collection(&config).err().expect("refused");
+    assert!(error.to_string().contains("int8 on device cuda"), "{error}");
+    drop(engine);
+
+    let engine = Engine::open(dir.path()).expect("nothing was left behind");
+    assert_eq!(engine.compute(), Compute::default());
+    engine.create_collection(&config).expect("on the CPU");
+    drop(engine);
+
+    let engine = Engine::open_with(dir.path(), impossible).expect("other collections may do");
+    let error = engine.collection("mills").err().expect("not available");
+    assert!(error.to_string().contains("int8 on device cuda"), "{error}");
 }

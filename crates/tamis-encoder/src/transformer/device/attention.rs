@@ -2,6 +2,8 @@
 //!
 //! Queries are taken in blocks, and a block that sees a window meets only the keys it can reach, so the scores of
 //! `texts * heads * block * reach` exist at a time, never those of all pairs of a long text.
+//!
+//! Rotary positions: Su et al. (2021), RoFormer. Windows: Beltagy et al. (2020), Longformer.
 
 use super::operations::softmax;
 use super::padded::Padded;
