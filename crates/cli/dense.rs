@@ -12,6 +12,9 @@ use tamis_encoder::{DenseEncoder, InputKind};
 use tamis_eval::{BeirCollection, Query};
 use tamis_kernels::{Kernels, LANES, PackedMatrix, PackedRows, Precision};
 
+/// Documents with their scores, best first.
+type Hits = Vec<(String, f64)>;
+
 /// Documents as unit vectors.
 pub struct Vectors {
     ids: Vec<String>,
@@ -61,7 +64,7 @@ impl Vectors {
         encoder: &DenseEncoder,
         queries: &[Query],
         depth: usize,
-    ) -> anyhow::Result<(Vec<Vec<(String, f64)>>, Timings)> {
+    ) -> anyhow::Result<(Vec<Hits>, Timings)> {
         let (mut hits, mut timings) = (Vec::with_capacity(queries.len()), Timings::default());
         for batch in queries.chunks(BATCH) {
             let texts: Vec<&str> = batch.iter().map(|query| query.text.as_str()).collect();
@@ -77,7 +80,7 @@ impl Vectors {
         Ok((hits, timings))
     }
 
-    fn search(&self, query: &[f32], depth: usize) -> Vec<(String, f64)> {
+    fn search(&self, query: &[f32], depth: usize) -> Hits {
         let mut row = PackedRows::default();
         row.pack(self.kernels, Precision::F32, query, query.len());
         let mut scores = Vec::with_capacity(self.matrix.num_panels() * LANES);

@@ -172,8 +172,14 @@ impl EncodeReport {
     pub fn warn_long(&self) {
         if self.truncated > 0 {
             let (cut, all) = (output::grouped(self.truncated), output::grouped(self.documents));
+            // Dense encoders have no windows.
+            let remedy = if self.windows > 0 {
+                " (--long windows reads them whole)"
+            } else {
+                ""
+            };
             output::note(&format!(
-                "note: {cut} of {all} texts are longer than the model reads and were cut (--long windows reads them whole)"
+                "note: {cut} of {all} texts are longer than the model reads and were cut{remedy}"
             ));
         }
         if self.windowed > 0 {

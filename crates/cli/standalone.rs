@@ -77,6 +77,10 @@ impl<'a> QueryEncoder<'a> {
     pub fn open(index: &'a Index, model: Option<&str>, compute: Compute) -> anyhow::Result<Self> {
         let stored = stored_model(index)?;
         let encoder = match (&stored, model) {
+            // Which average length it normalises by, the index alone knows.
+            (Some(stored), Some("lexical")) if stored.description["encoder"] == "lexical" => {
+                Some(tamis_encoder::open_stored_with(&stored.description, compute)?)
+            }
             (_, Some(spec)) => Some(tamis_encoder::open_with(spec, &CheckpointOptions::default(), compute)?),
             (Some(stored), None) => Some(tamis_encoder::open_stored_with(&stored.description, compute)?),
             (None, None) => None,

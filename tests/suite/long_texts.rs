@@ -63,3 +63,32 @@ fn other_ways_of_reading_are_refused() {
         refused.stderr
     );
 }
+
+#[test]
+fn dense_encoders_have_no_windows() {
+    let folder = tempfile::tempdir().expect("temporary folder");
+    let write = |name: &str, content: &str| {
+        let path = folder.path().join(name);
+        fs::create_dir_all(path.parent().expect("a folder")).expect("new");
+        fs::write(path, content).expect("writable");
+    };
+    write(
+        "judged/corpus.jsonl",
+        "{\"_id\": \"d\", \"title\": \"\", \"text\": \"flour\"}\n",
+    );
+    write("judged/queries.jsonl", "{\"_id\": \"q\", \"text\": \"flour\"}\n");
+    write("judged/qrels/test.tsv", "query-id\tcorpus-id\tscore\nq\td\t1\n");
+    write(
+        "dense/modules.json",
+        r#"[{"type": "sentence_transformers.models.Transformer", "path": ""},
+            {"type": "sentence_transformers.models.Pooling", "path": "1_Pooling"}]"#,
+    );
+    let args = ["eval", "judged", "--model", "dense", "--long", "windows"];
+    let refused = run(folder.path(), &args);
+    assert_eq!(refused.code, 2, "{}", refused.stderr);
+    assert!(
+        refused.stderr.contains("--long is for sparse encoders"),
+        "{}",
+        refused.stderr
+    );
+}

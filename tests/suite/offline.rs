@@ -36,6 +36,23 @@ fn documents_are_indexed_and_found() {
         .collect();
     assert_eq!(ids.len(), 2);
     assert!(!ids.contains(&"pan"));
+    let by_name = succeed(
+        folder,
+        &[
+            "search",
+            "--index",
+            "mine",
+            "--model",
+            "lexical",
+            "fine sieves",
+            "--json",
+        ],
+    );
+    assert_eq!(
+        by_name.json()["hits"],
+        found["hits"],
+        "the index knows its average length"
+    );
     let nothing = succeed(folder, &["search", "--index", "mine", "."]);
     assert_eq!(nothing.stdout, "");
     let described = succeed(folder, &["inspect", "mine", "--json"]).json();

@@ -148,7 +148,15 @@ fn evaluate_collection(args: &Args, path: &Path, metrics: &[Metric]) -> anyhow::
     let depth = args.k as usize + 1;
     let answered = match args.model.as_str() {
         "bm25" => answer_bm25(&collection, &queries, depth, scratch.path())?,
-        model if DenseEncoder::is_in(Path::new(model))? => answer_dense(args, &collection, &queries, depth)?,
+        model if DenseEncoder::is_in(Path::new(model))? => {
+            if args.long.is_some() {
+                return Err(failure(
+                    Exit::Usage,
+                    "--long is for sparse encoders: dense ones cut long texts",
+                ));
+            }
+            answer_dense(args, &collection, &queries, depth)?
+        }
         _ => {
             let encoder = open_model(args, &collection)?;
             answer_sparse(encoder, &collection, &queries, depth, scratch.path())?

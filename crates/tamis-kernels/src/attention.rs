@@ -32,6 +32,7 @@ pub struct AttentionScratch {
     queries: Vec<Step>,
     scores: Vec<Lanes>,
     weights: Vec<Step>,
+    means: Vec<Lanes>,
     keys_held: Range<usize>,
 }
 
@@ -85,7 +86,13 @@ impl Kernels {
             }
             let mut sums = [0.0; LANES];
             self.softmax_columns(&mut scratch.scores, &mut sums);
-            scratch.mix(self, size, &queries, &sums, out);
+            scratch.mix(self, &sums);
+            for (lane, token) in queries.enumerate() {
+                let row = &mut out[token * size..][..size];
+                row.iter_mut()
+                    .zip(&scratch.means)
+                    .for_each(|(x, means)| *x = means[lane]);
+            }
         }
     }
 }
@@ -144,31 +151,27 @@ impl AttentionScratch {
         }
     }
 
-    /// Values times the weights in `scores`, over their sums, into the rows of `queries`.
-    fn mix(&mut self, kernels: Kernels, size: usize, queries: &Range<usize>, sums: &Lanes, out: &mut [f32]) {
+    /// Values times the weights in `scores`, over their sums: a row an element of the values, a lane a query.
+    fn mix(&mut self, kernels: Kernels, sums: &Lanes) {
         self.weights.clear();
-        self.weights
-            .extend(self.scores.iter().map(|weights| Step(weights.map(f32::to_bits))));
-        let weights = &self.weights;
-        let factors = sums.map(|sum| 1.0 / sum);
+        let weights = self.scores.iter().map(|weights| Step(weights.map(f32::to_bits)));
+        self.weights.extend(weights);
+        self.means.resize(self.values.num_rows(), [0.0; LANES]);
+        let (weights, means) = (&self.weights, &mut self.means);
         self.values.for_each_tile(|elements, words| {
             let scales = [RowScale::default(); MAX_TILE_ROWS];
-            let mut product = [[0.0; LANES]; MAX_TILE_ROWS];
-            let product = &mut product[..elements.len()];
             let tile = Tile {
                 words,
                 scales: &scales[..elements.len()],
                 steps: weights,
                 ends: &NO_ENDS,
             };
-            tile.multiply(kernels, Precision::F32, product);
-            for (lane, token) in queries.clone().enumerate() {
-                let row = &mut out[token * size..][elements.clone()];
-                for (x, means) in row.iter_mut().zip(product.iter()) {
-                    *x = means[lane] * factors[lane];
-                }
-            }
+            tile.multiply(kernels, Precision::F32, &mut means[elements]);
         });
+        let factors = sums.map(|sum| 1.0 / sum);
+        for means in &mut self.means {
+            means.iter_mut().zip(&factors).for_each(|(x, factor)| *x *= factor);
+        }
     }
 }
 

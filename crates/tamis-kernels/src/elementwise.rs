@@ -11,6 +11,7 @@ mod quantise;
 mod softmax;
 
 pub use activation::Activation;
+pub(crate) use quantise::nearest;
 
 use crate::dense::{Lanes, RowScale};
 use crate::{Isa, Kernels};

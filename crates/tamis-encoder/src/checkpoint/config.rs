@@ -210,7 +210,7 @@ fn check_positions(file: &JsonFile, family: Family) -> Result<(), Error> {
     match family {
         Family::ModernBert => Ok(()),
         Family::New | Family::Gte => {
-            only("position_embedding_type", &["rope", "absolute"])?;
+            only("position_embedding_type", &["rope"])?;
             only("layer_norm_type", &["layer_norm"])?;
             if file.flag("logn_attention_scale")? == Some(true) {
                 let expected = "false (attention scaled by the text's length is not supported)";

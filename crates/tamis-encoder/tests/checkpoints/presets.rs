@@ -321,3 +321,41 @@ fn hints_for_integers_come_with_the_preset() {
     assert_eq!(checkpoint.quantisation(InputKind::Query), None);
     assert!(preset_names().contains(&"deepimpact".to_owned()));
 }
+
+#[test]
+fn presets_that_say_what_directories_say_change_no_vector() {
+    let texts = [
+        "The miller sifts the flour.",
+        "water water wheel",
+        "a [SEP] b [MASK] \u{6771}",
+        "",
+    ];
+    for (name, of_family) in [
+        ("bert-plain", "splade-max"),
+        ("bert-plain", "splade-pp"),
+        ("bert-plain", "splade-v3"),
+        ("st-bert-max", "splade-pp"),
+        ("bert-idf", "opensearch-doc-v1"),
+        ("bert-idf", "opensearch-doc-v2"),
+        ("unicoil", "unicoil"),
+        ("unicoil-prefixed", "unicoil"),
+        ("lsr-mlm", "lsr-mlm"),
+        ("lsr-clsmlm", "lsr-clsmlm"),
+        ("lsr-binary", "lsr-binary"),
+        ("lsr-binary", "lsr-expmlp"),
+        ("st-bert-sum", "splade-v1"),
+    ] {
+        // The log taken twice is st-bert-sum's own, and stronger than the preset only where somebody says so.
+        let twice = (name == "st-bert-sum").then_some(SpladeActivation::Log1pRelu);
+        let options = CheckpointOptions {
+            activation: twice,
+            ..preset(of_family)
+        };
+        let plain = Checkpoint::open(&fixture(name), &CheckpointOptions::default()).expect("a whole checkpoint");
+        let chosen = Checkpoint::open(&fixture(name), &options).unwrap_or_else(|error| panic!("{error}"));
+        for kind in [InputKind::Document, InputKind::Query] {
+            let vectors = |checkpoint: &Checkpoint| checkpoint.encode(kind, &texts).expect("any text");
+            assert_eq!(vectors(&chosen), vectors(&plain), "{name}, {of_family}, {kind:?}");
+        }
+    }
+}

@@ -1,6 +1,7 @@
 //! A matrix of weights, quantised and packed into panels.
 
 use super::{INT16_ACTIVATION, LANES, MAX_INPUTS, NO_ENDS, PanelEnds, Step};
+use crate::elementwise::nearest;
 
 /// How weights and activations are held during a product.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
@@ -155,13 +156,12 @@ fn pack_integers(precision: Precision, row: &[f32], steps: &mut [Step], lane: us
     for (values, step) in row.chunks(per_step).zip(steps) {
         let mut word = 0u32;
         for (at, w) in values.iter().enumerate() {
-            #[expect(clippy::cast_possible_truncation, reason = "scaled into the range of an i16")]
-            let quantised = (w * factor).round_ties_even() as i16;
-            ends.sums[lane] += i32::from(quantised);
-            let bits = u32::from(quantised.cast_unsigned());
+            let quantised = nearest(*w, factor);
+            ends.sums[lane] += quantised;
+            let bits = quantised.cast_unsigned();
             word |= match precision {
                 Precision::Int8 => (bits & 0xff) << (8 * at),
-                _ => bits << (16 * at),
+                _ => (bits & 0xffff) << (16 * at),
             };
         }
         step.0[lane] = word;

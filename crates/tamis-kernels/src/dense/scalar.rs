@@ -33,9 +33,17 @@ pub(crate) fn tile_int16<const M: usize>(
     scales: &[RowScale; M],
     out: &mut [Lanes; M],
 ) {
-    integers(words, panel, ends, scales, out, |x, w| {
+    let groups = words.as_chunks::<M>().0;
+    let dot = |x: u32, w: u32| {
         let ([x0, x1], [w0, w1]) = (pair(x), pair(w));
         x0 * w0 + x1 * w1
+    };
+    finish(ends, scales, out, |row, lane| {
+        groups
+            .iter()
+            .zip(panel)
+            .map(|(group, step)| dot(group[row], step.0[lane]))
+            .sum()
     });
 }
 
@@ -46,9 +54,17 @@ pub(crate) fn tile_int8<const M: usize>(
     scales: &[RowScale; M],
     out: &mut [Lanes; M],
 ) {
-    integers(words, panel, ends, scales, out, |x, w| {
+    let groups = words.as_chunks::<M>().0;
+    let dot = |x: u32, w: u32| -> i32 {
         let products = x.to_le_bytes().into_iter().zip(w.to_le_bytes());
         products.map(|(x, w)| i32::from(x) * i32::from(w.cast_signed())).sum()
+    };
+    finish(ends, scales, out, |row, lane| {
+        groups
+            .iter()
+            .zip(panel)
+            .map(|(group, step)| dot(group[row], step.0[lane]))
+            .sum()
     });
 }
 
@@ -57,22 +73,16 @@ fn pair(word: u32) -> [i32; 2] {
     [[a, b], [c, d]].map(|half| i32::from(i16::from_le_bytes(half)))
 }
 
-fn integers<const M: usize>(
-    words: &[u32],
-    panel: &[Step],
+/// `(sum - zero * sum of weights) * scales + bias` for every row and lane.
+fn finish<const M: usize>(
     ends: &PanelEnds,
     scales: &[RowScale; M],
     out: &mut [Lanes; M],
-    dot: impl Fn(u32, u32) -> i32,
+    sum: impl Fn(usize, usize) -> i32,
 ) {
-    let groups = words.as_chunks::<M>().0;
     for (row, (out, scale)) in out.iter_mut().zip(scales).enumerate() {
         for (lane, out) in out.iter_mut().enumerate() {
-            let products = groups
-                .iter()
-                .zip(panel)
-                .map(|(group, step)| dot(group[row], step.0[lane]));
-            let sum = products.sum::<i32>() - scale.zero * ends.sums[lane];
+            let sum = sum(row, lane) - scale.zero * ends.sums[lane];
             #[expect(clippy::cast_precision_loss, reason = "sums are rounded to single precision here")]
             let sum = sum as f32;
             *out = sum * (scale.scale * ends.scale[lane]) + ends.bias[lane];

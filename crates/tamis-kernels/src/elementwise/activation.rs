@@ -59,7 +59,7 @@ fn erf<const FMA: bool>(x: f32) -> f32 {
 /// `tanh y = 2 sigmoid(2 y) - 1`, so half of `1 + tanh y` is a sigmoid.
 #[inline(always)]
 fn gelu_tanh<const FMA: bool>(x: f32) -> f32 {
-    const TWO_SQRT_2_OVER_PI: f32 = 1.595_769_1;
+    const TWO_SQRT_2_OVER_PI: f32 = 1.595_769;
     let inner = TWO_SQRT_2_OVER_PI * fma::<FMA>(0.044_715 * x * x, x, x);
     x * sigmoid::<FMA>(inner)
 }

@@ -14,7 +14,7 @@ const ROUND: f32 = 12_582_912.0; // 1.5 * 2^23
 
 /// `x * factor` as the nearest whole number; never fused, so that all instruction sets quantise alike.
 #[inline(always)]
-fn nearest(x: f32, factor: f32) -> i32 {
+pub(crate) fn nearest(x: f32, factor: f32) -> i32 {
     let bits = (x * factor + ROUND).to_bits();
     bits.wrapping_sub(ROUND.to_bits()).cast_signed()
 }

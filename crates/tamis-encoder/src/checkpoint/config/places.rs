@@ -21,10 +21,7 @@ pub(super) fn places(file: &JsonFile, family: Family, layers: usize, size: usize
         Family::Bert | Family::DistilBert | Family::Roberta => Ok(vec![Places::default(); layers]),
         Family::ModernBert => alternating(file, layers, size),
         Family::New | Family::Gte => {
-            let rotary = match file.text("position_embedding_type")? {
-                Some("absolute") => None,
-                _ => Some(plain_rotary(file, family)?.of(size)),
-            };
+            let rotary = Some(plain_rotary(file, family)?.of(size));
             Ok(vec![Places { rotary, window: None }; layers])
         }
     }

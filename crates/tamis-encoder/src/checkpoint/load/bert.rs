@@ -7,10 +7,10 @@ use crate::transformer::{LayerParameters, Norms, PositionTable};
 use candle_core::Tensor;
 
 impl Loader<'_> {
-    /// The table of positions, where the configuration calls for one.
+    /// The table of positions, in families that have one.
     pub(super) fn positions(&self) -> Result<Option<PositionTable>, Error> {
         let config = self.config;
-        if config.family == Family::ModernBert || config.places.iter().any(|place| place.rotary.is_some()) {
+        if matches!(config.family, Family::ModernBert | Family::New | Family::Gte) {
             return Ok(None);
         }
         let rows = config.positions + config.padding.map_or(0, |padding| padding as usize + 1);
