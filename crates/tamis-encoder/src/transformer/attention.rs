@@ -30,13 +30,12 @@ impl Attention {
         if num_rows == 0 {
             return;
         }
-        let stride = qkv.len() / num_rows;
-        let width = stride / 3;
+        let width = qkv.len() / num_rows / 3;
         if let Some(rotary) = &self.rotary {
-            self.rotate(workers, rotary, rows, qkv, stride);
+            self.rotate(workers, rotary, rows, qkv);
         }
         let pairs = rows.ranges.len() * self.heads;
-        let parts = workers.in_parts(pairs, |part| self.means(workers.kernels, rows, qkv, stride, part));
+        let parts = workers.in_parts(pairs, |part| self.means(workers.kernels, rows, qkv, part));
         let mut means = parts.iter().flatten().copied();
         let size = width / self.heads;
         for pair in 0..pairs {
@@ -49,7 +48,8 @@ impl Attention {
     }
 
     /// The means of some pairs of text and head, `[tokens, size]` each.
-    fn means(&self, kernels: Kernels, rows: &Rows, qkv: &[f32], stride: usize, pairs: Range<usize>) -> Vec<f32> {
+    fn means(&self, kernels: Kernels, rows: &Rows, qkv: &[f32], pairs: Range<usize>) -> Vec<f32> {
+        let stride = qkv.len() / rows.ids.len();
         let width = stride / 3;
         let size = width / self.heads;
         let mut scratch = AttentionScratch::default();
@@ -71,7 +71,8 @@ impl Attention {
     }
 
     /// Turns queries and keys by their position.
-    fn rotate(&self, workers: Workers, rotary: &Rotary, rows: &Rows, qkv: &mut [f32], stride: usize) {
+    fn rotate(&self, workers: Workers, rotary: &Rotary, rows: &Rows, qkv: &mut [f32]) {
+        let stride = qkv.len() / rows.ids.len();
         let width = stride / 3;
         let (size, half) = (width / self.heads, rotary.inverse_frequencies.len());
         let positions: Vec<usize> = rows.ranges.iter().flat_map(|range| 0..range.len()).collect();

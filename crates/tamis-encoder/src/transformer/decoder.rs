@@ -147,8 +147,8 @@ impl Pool<'_> {
                     Pooling::Max | Pooling::Cls if self.rule.factors.is_some() => weighting.of(value),
                     Pooling::Max | Pooling::Cls => weighting.of(value + bias),
                 };
-                // Neither at most zero nor NaN unseen.
-                if !(weight <= 0.0) {
+                // NaN stays, to be seen.
+                if weight > 0.0 || weight.is_nan() {
                     weights.push((id, weight));
                 }
             }

@@ -74,7 +74,7 @@ impl Layer {
 
         let feed_forward_input = normalised(workers, before[1], x, width, input);
         self.feed_forward
-            .forward(workers, feed_forward_input, wide, block, packed);
+            .forward(workers, feed_forward_input, (wide, packed), block);
         add_normalised(workers, after[1], x, block, width);
     }
 }
@@ -119,7 +119,14 @@ struct FeedForward {
 const ROWS_PER_PASS: usize = 84;
 
 impl FeedForward {
-    fn forward(&self, workers: Workers, x: &[f32], wide: &mut Vec<f32>, out: &mut Vec<f32>, packed: &mut PackedRows) {
+    /// `wide` and `packed` are scratch.
+    fn forward(
+        &self,
+        workers: Workers,
+        x: &[f32],
+        (wide, packed): (&mut Vec<f32>, &mut PackedRows),
+        out: &mut Vec<f32>,
+    ) {
         let (width, inner) = (self.down.outputs(), self.up.outputs());
         let rows_per_pass = if workers.shared { x.len() / width } else { ROWS_PER_PASS };
         out.clear();
