@@ -111,7 +111,7 @@ impl EncodeReport {
         let encodings = encoder.encode(kind, texts)?;
         self.seconds += start.elapsed().as_secs_f64();
         for encoding in &encodings {
-            self.count(encoding.num_tokens, 1, encoding.truncated);
+            self.count(encoding.num_tokens, 0, encoding.truncated);
         }
         self.set_rate();
         Ok(encodings.into_iter().map(|encoding| encoding.values).collect())

@@ -365,7 +365,7 @@ fn the_cache_tells_precisions_apart_and_remembers_windows() {
         &["--precision", "int8"],
         &["--long", "windows:4"],
     ];
-    let first = settings.map(|setting| encode(setting));
+    let first = settings.map(&encode);
     for (setting, first) in settings.iter().zip(first) {
         assert_eq!(first.0, 0, "{setting:?}");
         let again = encode(setting);

@@ -36,21 +36,13 @@ fn documents_are_indexed_and_found() {
         .collect();
     assert_eq!(ids.len(), 2);
     assert!(!ids.contains(&"pan"));
-    let by_name = succeed(
-        folder,
-        &[
-            "search",
-            "--index",
-            "mine",
-            "--model",
-            "lexical",
-            "fine sieves",
-            "--json",
-        ],
-    );
+    let query = r#"{"id": "q", "text": "fine sieves"}"#;
+    fs::write(folder.join("query.jsonl"), query).expect("writable");
+    let asked = ["run", "--index", "mine", "--queries", "query.jsonl"];
+    let by_name = succeed(folder, &[&asked[..], &["--model", "lexical"]].concat());
     assert_eq!(
-        by_name.json()["hits"],
-        found["hits"],
+        by_name.stdout,
+        succeed(folder, &asked).stdout,
         "the index knows its average length"
     );
     let nothing = succeed(folder, &["search", "--index", "mine", "."]);
