@@ -114,9 +114,16 @@ fn of_encoder(error: &tamis_encoder::Error) -> Option<Exit> {
     use tamis_encoder::Error;
     match error {
         Error::UnknownModel { .. } | Error::MissingFile { .. } => Some(Exit::NotFound),
-        Error::Safetensors { .. } | Error::Shard { .. } | Error::Pickle { .. } | Error::TensorValue { .. } => {
-            Some(Exit::Corrupt)
-        }
+        Error::Safetensors { .. }
+        | Error::Shard { .. }
+        | Error::Pickle { .. }
+        | Error::Json { .. }
+        | Error::Tokenizer { .. }
+        | Error::QueryTable { .. }
+        | Error::MissingTensor { .. }
+        | Error::TensorShape { .. }
+        | Error::TensorType { .. }
+        | Error::TensorValue { .. } => Some(Exit::Corrupt),
         Error::Unsupported { .. } => Some(Exit::Mismatch),
         Error::Read { source, .. } | Error::Write { source, .. } => of_io(source),
         Error::DevicePrecision { .. } | Error::DeviceNotBuilt { .. } => Some(Exit::Usage),

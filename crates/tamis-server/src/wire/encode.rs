@@ -112,7 +112,7 @@ pub struct EmbedSparseBody {
 
 /// One text or several.
 #[derive(Debug, Deserialize, ToSchema)]
-#[serde(untagged)]
+#[serde(untagged, expecting = "a text or a list of texts expected")]
 pub enum Inputs {
     /// One text.
     One(String),
