@@ -33,17 +33,9 @@ pub(crate) fn tile_int16<const M: usize>(
     scales: &[RowScale; M],
     out: &mut [Lanes; M],
 ) {
-    let groups = words.as_chunks::<M>().0;
-    let dot = |x: u32, w: u32| {
+    integers((words, panel), ends, scales, out, |x, w| {
         let ([x0, x1], [w0, w1]) = (pair(x), pair(w));
         x0 * w0 + x1 * w1
-    };
-    finish(ends, scales, out, |row, lane| {
-        groups
-            .iter()
-            .zip(panel)
-            .map(|(group, step)| dot(group[row], step.0[lane]))
-            .sum()
     });
 }
 
@@ -54,17 +46,9 @@ pub(crate) fn tile_int8<const M: usize>(
     scales: &[RowScale; M],
     out: &mut [Lanes; M],
 ) {
-    let groups = words.as_chunks::<M>().0;
-    let dot = |x: u32, w: u32| -> i32 {
+    integers((words, panel), ends, scales, out, |x, w| {
         let products = x.to_le_bytes().into_iter().zip(w.to_le_bytes());
         products.map(|(x, w)| i32::from(x) * i32::from(w.cast_signed())).sum()
-    };
-    finish(ends, scales, out, |row, lane| {
-        groups
-            .iter()
-            .zip(panel)
-            .map(|(group, step)| dot(group[row], step.0[lane]))
-            .sum()
     });
 }
 
@@ -73,16 +57,22 @@ fn pair(word: u32) -> [i32; 2] {
     [[a, b], [c, d]].map(|half| i32::from(i16::from_le_bytes(half)))
 }
 
-/// `(sum - zero * sum of weights) * scales + bias` for every row and lane.
-fn finish<const M: usize>(
+/// `(sum of dots - zero * sum of weights) * scales + bias` for every row and lane.
+fn integers<const M: usize>(
+    (words, panel): (&[u32], &[Step]),
     ends: &PanelEnds,
     scales: &[RowScale; M],
     out: &mut [Lanes; M],
-    sum: impl Fn(usize, usize) -> i32,
+    dot: impl Fn(u32, u32) -> i32,
 ) {
+    let groups = words.as_chunks::<M>().0;
     for (row, (out, scale)) in out.iter_mut().zip(scales).enumerate() {
         for (lane, out) in out.iter_mut().enumerate() {
-            let sum = sum(row, lane) - scale.zero * ends.sums[lane];
+            let dots = groups
+                .iter()
+                .zip(panel)
+                .map(|(group, step)| dot(group[row], step.0[lane]));
+            let sum = dots.sum::<i32>() - scale.zero * ends.sums[lane];
             #[expect(clippy::cast_precision_loss, reason = "sums are rounded to single precision here")]
             let sum = sum as f32;
             *out = sum * (scale.scale * ends.scale[lane]) + ends.bias[lane];
