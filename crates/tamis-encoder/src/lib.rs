@@ -17,6 +17,7 @@ mod compute;
 mod encoder;
 mod error;
 pub mod lexical;
+mod lifted;
 mod open;
 mod transformer;
 
@@ -28,5 +29,6 @@ pub use checkpoint::{
 pub use compute::{Compute, DeviceChoice, Precision};
 pub use encoder::{Encoder, InputKind, QueryWeighting, SparseEncoding, joined};
 pub use error::Error;
+pub use lifted::{Expander, Lift, LiftConfig, LiftedEncoder, MAX_LIFT_TERMS, VERSION as LIFT_VERSION};
 pub use open::{open, open_stored, open_stored_with, open_with};
 pub use transformer::{Norm, Pooling, SpladeActivation};

@@ -368,10 +368,12 @@ def main():
     make_roberta_fixtures.main()
     make_head_fixtures.main()
     make_modern_fixtures.main()
+    make_dense_fixture.main()
 
 
 if __name__ == "__main__":
-    import make_head_fixtures  # Which import this file.
+    import make_dense_fixture  # Which import this file.
+    import make_head_fixtures
     import make_modern_fixtures
     import make_roberta_fixtures
 

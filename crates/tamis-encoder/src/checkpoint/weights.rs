@@ -81,6 +81,7 @@ impl Weights<'_> {
                 return Err(Error::TensorType {
                     path: self.path.to_owned(),
                     tensor: name.clone(),
+                    expected: "F32, F16 or BF16",
                     found,
                 });
             }

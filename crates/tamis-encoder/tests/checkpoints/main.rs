@@ -6,6 +6,7 @@ mod damage;
 mod families;
 mod known_answers;
 mod layouts;
+mod lifted;
 mod long_texts;
 mod malformed;
 mod modern;
