@@ -3,6 +3,7 @@
 mod collections;
 mod demo;
 mod devices;
+mod lift;
 mod long_texts;
 mod offline;
 mod service;

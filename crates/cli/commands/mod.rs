@@ -5,6 +5,7 @@ mod encode;
 mod eval;
 mod index;
 mod inspect;
+mod lift;
 mod mine;
 mod run;
 mod search;
@@ -34,6 +35,8 @@ pub enum Command {
     Inspect(inspect::Args),
     /// Mine hard negatives for training pairs with our own search
     Mine(mine::Args),
+    /// Make an inference-free sparse model of a dense sentence encoder, in minutes
+    Lift(lift::Args),
 }
 
 impl Command {
@@ -49,6 +52,7 @@ impl Command {
             Self::Eval(args) => eval::run(&args),
             Self::Inspect(args) => inspect::run(&args),
             Self::Mine(args) => mine::run(&args),
+            Self::Lift(args) => lift::run(&args),
         }
     }
 }

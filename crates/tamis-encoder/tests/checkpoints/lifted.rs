@@ -230,6 +230,10 @@ fn damaged_directories_are_refused_by_name() {
         (|dir| replace(dir, "stems.txt", "wheat\n", "whea"), "stems.txt, line 5"),
         (|dir| replace(dir, "stems.txt", "mill\n", "flour\n"), "first in line 1"),
         (
+            |dir| replace(dir, "stems.txt", "wheat\n", ""),
+            "5 stems expected by field \"terms\"",
+        ),
+        (
             |dir| replace(dir, "lifted.json", "\"width\": 16", "\"width\": 8"),
             "\"weights\" has shape [5, 16], [5, 8]",
         ),
