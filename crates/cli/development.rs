@@ -7,13 +7,14 @@ use crate::progress::Progress;
 use crate::search::{self, AlgorithmName, Setting, Workload};
 use crate::standalone::{self, QueryEncoder};
 use anyhow::Context;
+use std::num::NonZeroUsize;
 use std::path::Path;
 use tamis_encoder::{DenseEncoder, Expander, InputKind};
 use tamis_eval::{BeirCollection, Metric, Qrels, Query};
 use tamis_index::IndexOptions;
 
 /// What choices are compared by.
-pub const METRIC: Metric = Metric::Ndcg(10);
+pub const METRIC: Metric = Metric::Ndcg(NonZeroUsize::new(10));
 
 /// Documents found for a query: one more than counts, as a hit that is the query itself is taken out.
 const DEPTH: usize = 11;

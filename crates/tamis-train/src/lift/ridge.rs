@@ -4,8 +4,8 @@
 //! linear systems", 1952). Each column of W is a system of its own with the same sparse matrix. Columns are solved in
 //! blocks of [`LANES`], a block by one thread and always in the same order: the result does not depend on the number of
 //! threads, and nothing is reduced across them. A pass over the queries multiplies with the matrix and its transpose at
-//! once, so that no product of all queries is held. Memory beyond W: a thread holds five blocks of
-//! `4 * LANES * terms` bytes (12 MB for 37,000 terms).
+//! once, so that no product of all queries is held. Memory beyond the inputs: W and its change, and a thread holds four
+//! blocks of `4 * LANES * terms` bytes (9 MB for 37,000 terms).
 
 use rayon::prelude::*;
 use serde::Serialize;
@@ -156,8 +156,8 @@ impl<'a> Block<'a> {
         let mut direction = residual.clone();
         let mut change = vec![[0.0; LANES]; terms];
         let mut product = vec![[0.0; LANES]; terms];
-        let goal = dot(&residual, &residual).map(|square| square * TOLERANCE * TOLERANCE);
         let whole = dot(&residual, &residual);
+        let goal = whole.map(|square| square * TOLERANCE * TOLERANCE);
         let mut square = whole;
         let mut steps = 0;
         while steps < MAX_STEPS && square.iter().zip(&goal).any(|(square, goal)| square > goal) {
