@@ -88,6 +88,7 @@ fn of_cause(cause: &(dyn std::error::Error + 'static)) -> Option<Exit> {
         .or_else(|| cause.downcast_ref().and_then(of_encoder))
         .or_else(|| cause.downcast_ref().and_then(of_eval))
         .or_else(|| cause.downcast_ref().and_then(of_server))
+        .or_else(|| cause.downcast_ref().and_then(of_train))
         .or_else(|| cause.downcast_ref().and_then(of_io))
 }
 
@@ -145,6 +146,16 @@ fn of_server(error: &tamis_server::Error) -> Option<Exit> {
     match error {
         Error::NotLoopback { .. } | Error::Option { .. } => Some(Exit::Usage),
         Error::PortInUse { .. } | Error::Listen { .. } => Some(Exit::Network),
+        _ => None,
+    }
+}
+
+fn of_train(error: &tamis_train::Error) -> Option<Exit> {
+    use tamis_train::Error;
+    match error {
+        Error::LiftOption { .. } | Error::OutputExists { .. } => Some(Exit::Usage),
+        Error::Encode(error) => of_encoder(error),
+        Error::Read(error) => of_eval(error),
         _ => None,
     }
 }

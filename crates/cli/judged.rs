@@ -1,9 +1,9 @@
-//! What `eval` and `demo` share: tables of metrics, thresholds, BM25 over a judged collection.
+//! What commands share that judge: runs of what was found, tables of metrics, thresholds.
 
 use crate::exit::Exit;
 use crate::output;
 use std::str::FromStr;
-use tamis_eval::{Evaluation, Metric, QueryEvaluation};
+use tamis_eval::{Evaluation, Metric, Query, QueryEvaluation, Run, ScoredDocument};
 
 /// `METRIC=VALUE`: the least that is acceptable.
 #[derive(Clone, Debug)]
@@ -30,6 +30,21 @@ impl FromStr for Threshold {
             at_least: at_least.ok_or_else(|| format!("{value:?} is not a number from 0 to 1"))?,
         })
     }
+}
+
+/// The run of what was found for each query, best first: at most `k` documents each, without the query's own id unless
+/// that is kept.
+pub fn run_of(queries: &[Query], hits: Vec<Vec<(String, f64)>>, k: usize, keep_identical: bool) -> anyhow::Result<Run> {
+    let mut run = Run::new();
+    for (query, hits) in queries.iter().zip(hits) {
+        let others = hits
+            .into_iter()
+            .filter(|(id, _)| keep_identical || *id != query.id)
+            .take(k);
+        let results = others.map(|(id, score)| ScoredDocument { id, score });
+        run.insert(query.id.as_str(), results.collect())?;
+    }
+    Ok(run)
 }
 
 /// Reports figures below their threshold; `exit` stays when there are none.

@@ -5,6 +5,7 @@ mod collection;
 mod commands;
 mod compute;
 mod dense;
+mod development;
 mod encoding;
 mod exit;
 mod input;

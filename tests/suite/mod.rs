@@ -5,6 +5,7 @@ mod demo;
 mod dense_vectors;
 mod devices;
 mod encoding;
+mod lift;
 mod long_texts;
 mod models;
 mod offline;

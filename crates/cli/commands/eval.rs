@@ -19,7 +19,7 @@ use std::sync::Arc;
 use std::time::Instant;
 use tamis_encoder::{DenseEncoder, Encoder, InputKind};
 use tamis_engine::{CollectionConfig, Engine, Mode, SearchRequest};
-use tamis_eval::{BeirCollection, Evaluation, Metric, Qrels, Query, QueryEvaluation, Run, ScoredDocument, Scores};
+use tamis_eval::{BeirCollection, Evaluation, Metric, Qrels, Query, QueryEvaluation, Run, Scores};
 use tamis_index::IndexOptions;
 
 /// Arguments of `tamis eval`.
@@ -162,15 +162,7 @@ fn evaluate_collection(args: &Args, path: &Path, metrics: &[Metric]) -> anyhow::
             answer_sparse(encoder, &collection, &queries, depth, scratch.path())?
         }
     };
-    let mut run = Run::new();
-    for (query, hits) in queries.iter().zip(answered.hits) {
-        let others = hits
-            .into_iter()
-            .filter(|(id, _)| args.keep_identical || *id != query.id)
-            .take(args.k as usize);
-        let results = others.map(|(id, score)| ScoredDocument { id, score });
-        run.insert(query.id.as_str(), results.collect())?;
-    }
+    let run = judged::run_of(&queries, answered.hits, args.k as usize, args.keep_identical)?;
     if let Some(path) = &args.run {
         run.write(path, &tag(&args.model))?;
     }

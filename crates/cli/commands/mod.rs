@@ -5,6 +5,7 @@ mod encode;
 mod eval;
 mod index;
 mod inspect;
+mod lift;
 mod mine;
 mod model;
 mod run;
@@ -37,6 +38,8 @@ pub enum Command {
     Model(model::Args),
     /// Mine hard negatives for training pairs with our own search
     Mine(mine::Args),
+    /// Make an inference-free sparse model of a dense sentence encoder, in minutes
+    Lift(lift::Args),
 }
 
 impl Command {
@@ -53,6 +56,7 @@ impl Command {
             Self::Inspect(args) => inspect::run(&args),
             Self::Model(args) => model::run(&args),
             Self::Mine(args) => mine::run(&args),
+            Self::Lift(args) => lift::run(&args),
         }
     }
 }

@@ -141,13 +141,15 @@ pub enum Error {
         /// The shape found.
         found: Vec<usize>,
     },
-    /// A tensor holds something other than floating-point numbers.
-    #[error("{}: tensor {tensor:?} is of type {found}, F32, F16 or BF16 expected", path.display())]
+    /// A tensor holds numbers of a type that is not read there.
+    #[error("{}: tensor {tensor:?} is of type {found}, {expected} expected", path.display())]
     TensorType {
         /// The file.
         path: PathBuf,
         /// The tensor.
         tensor: String,
+        /// The types that are read.
+        expected: &'static str,
         /// The type found.
         found: String,
     },
@@ -176,6 +178,24 @@ pub enum Error {
         path: PathBuf,
         /// What is wrong with it.
         reason: String,
+    },
+    /// The stems of a lifted model are not as they are written.
+    #[error("{}, line {line}: {reason}", path.display())]
+    Stems {
+        /// The file.
+        path: PathBuf,
+        /// The line, counted from 1.
+        line: usize,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// An option of checkpoints that lifted models do not have.
+    #[error("{}: a lifted model has nothing to decide: leave out {option}", path.display())]
+    LiftedOption {
+        /// The directory.
+        path: PathBuf,
+        /// The option.
+        option: &'static str,
     },
     /// A text could not be split into tokens.
     #[error("text {text} of the batch cannot be tokenised: {reason}")]

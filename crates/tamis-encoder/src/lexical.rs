@@ -13,5 +13,5 @@ mod analyzer;
 mod bm25;
 mod porter;
 
-pub use analyzer::{Analyzer, STOP_WORDS, Token};
+pub use analyzer::{Analyzer, STOP_WORDS, Token, surface_form};
 pub use bm25::{AverageLength, Lexical, LexicalOptions, idf};

@@ -1,13 +1,13 @@
 //! From a name, a path or a stored description to an encoder.
 
 use crate::lexical::{Lexical, LexicalOptions};
-use crate::{Checkpoint, CheckpointOptions, Compute, Encoder, Error};
+use crate::{Checkpoint, CheckpointOptions, Compute, Encoder, Error, LiftedEncoder};
 use serde::Deserialize;
 use serde_json::Value;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-/// Opens the model `spec`: `lexical`, or the path of a checkpoint directory.
+/// Opens the model `spec`: `lexical`, or the path of the directory of a checkpoint or of a lifted model.
 ///
 /// # Errors
 /// When there is no such model, or its files are missing, damaged or of a kind that is not supported; the error names
@@ -29,6 +29,9 @@ pub fn open_with(spec: &str, options: &CheckpointOptions, compute: Compute) -> R
     let dir = Path::new(spec);
     if !dir.is_dir() {
         return Err(Error::UnknownModel { spec: spec.to_owned() });
+    }
+    if LiftedEncoder::is_in(dir) {
+        return Ok(Arc::new(LiftedEncoder::open_with(dir, options, compute)?));
     }
     Ok(Arc::new(Checkpoint::open_with(dir, options, compute)?))
 }
@@ -54,20 +57,27 @@ pub fn open_stored_with(description: &Value, compute: Compute) -> Result<Arc<dyn
             Ok(Arc::new(Lexical::new(options)?))
         }
         Some("checkpoint") => {
-            let path: PathBuf = field(description, "path")?;
             let options: CheckpointOptions = field(description, "options")?;
-            if !path.is_dir() {
-                return Err(Error::UnknownModel {
-                    spec: path.display().to_string(),
-                });
-            }
+            let path = directory(description)?;
             Ok(Arc::new(Checkpoint::open_with(&path, &options, compute)?))
         }
+        Some("lifted") => Ok(Arc::new(LiftedEncoder::open(&directory(description)?, compute)?)),
         Some(other) => Err(bad(format!(
             "field \"encoder\" is {other:?}, which this version does not know"
         ))),
         None => Err(bad("field \"encoder\" is missing".to_owned())),
     }
+}
+
+/// The directory that a description names.
+fn directory(description: &Value) -> Result<PathBuf, Error> {
+    let path: PathBuf = field(description, "path")?;
+    if path.is_dir() {
+        return Ok(path);
+    }
+    Err(Error::UnknownModel {
+        spec: path.display().to_string(),
+    })
 }
 
 fn field<T: for<'de> Deserialize<'de>>(description: &Value, name: &str) -> Result<T, Error> {

@@ -368,12 +368,14 @@ def main():
     make_roberta_fixtures.main()
     make_head_fixtures.main()
     make_modern_fixtures.main()
+    make_dense_fixture.main()
     make_dense_fixtures.main()
     make_pickle_fixtures.main()
 
 
 if __name__ == "__main__":
-    import make_dense_fixtures  # Which import this file.
+    import make_dense_fixture  # Which import this file.
+    import make_dense_fixtures
     import make_head_fixtures
     import make_modern_fixtures
     import make_pickle_fixtures

@@ -44,6 +44,57 @@ pub enum Error {
         /// What it may be.
         allowed: &'static str,
     },
+    /// An option of the lift is out of range.
+    #[error("lift option {option} is {value}, but must be {allowed}")]
+    LiftOption {
+        /// The option.
+        option: &'static str,
+        /// What it is.
+        value: String,
+        /// What it may be.
+        allowed: &'static str,
+    },
+    /// A line of the texts for a lift is not the JSON object it should be.
+    #[error("{place}: expected {expected}, but {problem}")]
+    LiftLine {
+        /// Where.
+        place: Place,
+        /// What it should be.
+        expected: &'static str,
+        /// What is wrong with it.
+        problem: String,
+    },
+    /// There is nothing to lift with.
+    #[error("there are no {of} to lift with")]
+    NoTexts {
+        /// What is missing.
+        of: &'static str,
+    },
+    /// The dense encoder puts queries and their words in unrelated places.
+    #[error(
+        "the dense vectors of {num_queries} queries do not point along those of their words (scale {scale}): \
+         the encoder is no sentence encoder, or the queries have none of the background texts' stems"
+    )]
+    LiftScale {
+        /// The best scale, which is not above 0.
+        scale: f64,
+        /// Queries with a stem of the table.
+        num_queries: usize,
+    },
+    /// The place of the model is taken by something else.
+    #[error("{}: exists and is no lifted model; choose another place or remove it", path.display())]
+    OutputExists {
+        /// The place.
+        path: PathBuf,
+    },
+    /// A file of the dense encoder could not be copied.
+    #[error("cannot copy {}: {source}", path.display())]
+    Copy {
+        /// The file or folder.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
     /// The encoder failed.
     #[error(transparent)]
     Encode(#[from] tamis_encoder::Error),

@@ -1,11 +1,11 @@
-//! Training data: pairs of a query and its passage, and hard negatives mined with our own search.
+//! Training data (pairs of a query and its passage, hard negatives mined with our own search) and the lift.
 //!
 //! [`TrainingPairs`] reads pairs from JSON lines, [`TrainingSet`] finds what is the same among them (by
 //! [`TextKey`], normalised text), and [`mine`] searches every query over the distinct passages with any
 //! encoder and keeps [`Example`]s: a query, its passage, and passages that rank high and are not its own.
 //!
-//! The trainer itself (losses, regularisers, schedules, checkpoints) is not here yet; this is the data side
-//! that it will stand on.
+//! [`Lifting`] makes an inference-free sparse model of a dense sentence encoder in closed form, from [`LiftTexts`];
+//! [`write_model`] writes it. The trainer by gradients (losses, regularisers, schedules, checkpoints) is not here yet.
 //!
 //! ```
 //! use tamis_train::{MiningOptions, TrainingPair, TrainingSet, mine};
@@ -22,6 +22,7 @@
 
 mod error;
 mod example;
+mod lift;
 mod mining;
 mod options;
 mod pair;
@@ -32,6 +33,10 @@ mod training_set;
 
 pub use error::Error;
 pub use example::{Example, ExampleRecord, Negative, PassageRecord};
+pub use lift::{
+    FileCounts, LiftOptions, LiftProgress, LiftReport, LiftStage, LiftTexts, Lifting, ModelSource, RidgeReport, Solved,
+    SparseRows, StemTable, check_place, write_model,
+};
 pub use mining::{Mined, MiningReport, mine};
 pub use options::MiningOptions;
 pub use pair::{TrainingPair, TrainingPairs};

@@ -187,6 +187,7 @@ fn single_precision(file: &SafetensorsFile, name: &str, info: &TensorInfo) -> Re
             return Err(Error::TensorType {
                 path: file.path.clone(),
                 tensor: name.to_owned(),
+                expected: "F32, F16 or BF16",
                 found: format!("{other:?}"),
             });
         }

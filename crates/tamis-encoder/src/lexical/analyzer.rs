@@ -53,6 +53,12 @@ impl Analyzer {
     }
 }
 
+/// A word as a [`Token`] spans it, without its possessive and in lower case: what its stem is made of.
+#[must_use]
+pub fn surface_form(word: &str) -> Cow<'_, str> {
+    lower_case(without_possessive(word))
+}
+
 fn is_stop_word(word: &str) -> bool {
     word.len() <= MAX_STOP_WORD_BYTES && STOP_WORDS.binary_search(&word).is_ok()
 }
@@ -102,6 +108,17 @@ mod tests {
         assert_eq!(terms("... ?! ' 's"), ["s"]);
         assert!(terms("").is_empty());
         assert!(terms(&"x".repeat(256)).is_empty());
+    }
+
+    #[test]
+    fn surface_forms_have_the_stem_of_their_word() {
+        let text = "The Miller's SIEVES";
+        let forms: Vec<_> = Analyzer
+            .tokens(text)
+            .map(|token| surface_form(&text[token.start..token.end]))
+            .collect();
+        assert_eq!(forms, ["miller", "sieves"]);
+        assert_eq!(terms("miller sieves"), terms(text));
     }
 
     #[test]

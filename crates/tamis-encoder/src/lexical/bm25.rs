@@ -144,7 +144,7 @@ impl Lexical {
         self.options
     }
 
-    fn encode_one(&self, kind: InputKind, text: &str) -> SparseEncoding {
+    pub(crate) fn encode_one(&self, kind: InputKind, text: &str) -> SparseEncoding {
         let mut frequencies: HashMap<Cow<'_, str>, u32> = HashMap::new();
         let mut num_tokens = 0;
         for token in Analyzer.tokens(text) {

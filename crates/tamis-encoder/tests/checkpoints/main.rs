@@ -8,6 +8,7 @@ mod exactness;
 mod families;
 mod known_answers;
 mod layouts;
+mod lifted;
 mod long_texts;
 mod malformed;
 mod modern;

@@ -1,0 +1,251 @@
+//! `tamis lift`: an inference-free sparse model from a dense sentence encoder.
+
+use crate::compute::ComputeArgs;
+use crate::development::{self, DevelopmentSet};
+use crate::exit::Exit;
+use crate::input::Extent;
+use crate::output;
+use crate::progress::Progress;
+use serde::Serialize;
+use std::path::PathBuf;
+use std::time::Instant;
+use tamis_encoder::{DenseEncoder, Expander};
+use tamis_train::{
+    FileCounts, LiftOptions, LiftProgress, LiftReport, LiftStage, LiftTexts, Lifting, ModelSource, Solved,
+};
+
+/// What is tried with `--dev`, where the command does not say: a decade around what serves most collections.
+const LAMBDAS: [f64; 3] = [100.0, 1000.0, 10_000.0];
+const FACTORS: [f32; 3] = [0.75, 1.0, 1.5];
+
+/// Arguments of `tamis lift`.
+#[derive(clap::Args)]
+pub struct Args {
+    /// The folder of the dense sentence encoder
+    #[arg(long)]
+    dense: PathBuf,
+    /// Queries: JSON lines with "query", else "title", else "text"; plain, .gz or .zst
+    #[arg(long, required = true, num_args = 1..)]
+    queries: Vec<PathBuf>,
+    /// Background texts, for stems and their frequencies: JSON lines with "text" and perhaps "title"
+    #[arg(long, required = true, num_args = 1..)]
+    background: Vec<PathBuf>,
+    /// The folder of the model
+    #[arg(short, long)]
+    output: PathBuf,
+    /// How many stems documents can be expanded by
+    #[arg(long, default_value_t = LiftOptions::default().num_terms)]
+    terms: usize,
+    /// How close the table stays to the vectors of single words (1000 unless told or chosen)
+    #[arg(long)]
+    lambda: Option<f64>,
+    /// What expansion weights are multiplied by (1 unless told or chosen)
+    #[arg(long)]
+    factor: Option<f32>,
+    /// How many stems a document is expanded by at most
+    #[arg(long, default_value_t = LiftOptions::default().top)]
+    top: usize,
+    /// Of more distinct queries, take a sample of so many
+    #[arg(long, default_value_t = LiftOptions::default().max_queries)]
+    max_queries: usize,
+    /// Of more distinct background texts, take a sample of so many
+    #[arg(long, default_value_t = LiftOptions::default().max_background)]
+    max_background: usize,
+    /// Choose lambda and factor, where not given, by nDCG@10 on these judged collections (BEIR folders or archives)
+    #[arg(long, value_name = "COLLECTION", num_args = 1..)]
+    dev: Vec<PathBuf>,
+    /// Which judgements of these collections
+    #[arg(long, default_value = "test", requires = "dev")]
+    split: String,
+    #[command(flatten)]
+    compute: ComputeArgs,
+    /// Print the report as JSON
+    #[arg(long)]
+    json: bool,
+}
+
+/// One choice of lambda and factor.
+#[derive(Serialize)]
+struct Choice {
+    lambda: f64,
+    factor: f32,
+    /// nDCG@10 on each collection.
+    ndcg: Vec<f64>,
+    mean: f64,
+}
+
+#[derive(Serialize)]
+struct Report<'a> {
+    model: String,
+    fingerprint: String,
+    lambda: f64,
+    factor: f32,
+    top: usize,
+    dev: &'a [String],
+    choices: &'a [Choice],
+    query_files: &'a [FileCounts],
+    background_files: &'a [FileCounts],
+    lift: &'a LiftReport,
+    seconds: f64,
+}
+
+/// Runs `tamis lift`.
+pub fn run(args: &Args) -> anyhow::Result<Exit> {
+    let start = Instant::now();
+    let options = LiftOptions {
+        num_terms: args.terms,
+        lambda: args.lambda.unwrap_or(LiftOptions::default().lambda),
+        factor: args.factor.unwrap_or(LiftOptions::default().factor),
+        top: args.top,
+        max_queries: args.max_queries,
+        max_background: args.max_background,
+        ..LiftOptions::default()
+    };
+    options.validate()?;
+    tamis_train::check_place(&args.output)?;
+    let dense = DenseEncoder::open(&args.dense, None, args.compute.checked()?)?;
+    let reading = Progress::new("read", "texts", Extent::Unknown, false);
+    let texts = LiftTexts::read(&args.queries, &args.background, &options, &mut |num| reading.add(num))?;
+    reading.finish();
+    let lifting = prepare(&dense, &texts, &options)?;
+    let sets = args
+        .dev
+        .iter()
+        .map(|path| DevelopmentSet::encode(path, &args.split, &dense));
+    let sets = sets.collect::<anyhow::Result<Vec<_>>>()?;
+    let (solved, choices) = if sets.is_empty() {
+        (lifting.solve(options.lambda)?, Vec::new())
+    } else {
+        choose(args, &options, &lifting, &sets)?
+    };
+    let names: Vec<String> = sets.iter().map(|set| set.name.clone()).collect();
+    let source = ModelSource {
+        dense: &dense,
+        texts: &texts,
+        options: &options,
+        chosen_on: &names,
+    };
+    let fingerprint = tamis_train::write_model(&args.output, &solved, &source)?;
+    let report = Report {
+        model: args.output.display().to_string(),
+        fingerprint: fingerprint.to_string(),
+        lambda: solved.report.lambda,
+        factor: solved.lift.config().factor,
+        top: args.top,
+        dev: &names,
+        choices: &choices,
+        query_files: &texts.query_files,
+        background_files: &texts.background_files,
+        lift: &solved.report,
+        seconds: start.elapsed().as_secs_f64(),
+    };
+    print(args, &report)?;
+    Ok(Exit::Done)
+}
+
+/// Encodes what the lift needs, with a bar for each stage.
+fn prepare(dense: &DenseEncoder, texts: &LiftTexts, options: &LiftOptions) -> anyhow::Result<Lifting> {
+    let mut current: Option<(LiftStage, Progress)> = None;
+    let lifting = Lifting::prepare(dense, texts, options, &mut |progress: LiftProgress| {
+        if current.as_ref().is_none_or(|(stage, _)| *stage != progress.stage) {
+            let noun = match progress.stage {
+                LiftStage::Words => "words",
+                LiftStage::Queries => "queries",
+                LiftStage::Documents => "background texts",
+            };
+            let bar = Progress::new("encoded", noun, Extent::Records(progress.total as u64), false);
+            if let Some((_, done)) = current.replace((progress.stage, bar)) {
+                done.finish();
+            }
+        }
+        if let Some((_, bar)) = &current {
+            bar.add(progress.done);
+        }
+    })?;
+    if let Some((_, done)) = current {
+        done.finish();
+    }
+    Ok(lifting)
+}
+
+/// Tries every lambda and factor and gives the model with the best mean; of equal ones the first.
+fn choose(
+    args: &Args,
+    options: &LiftOptions,
+    lifting: &Lifting,
+    sets: &[DevelopmentSet],
+) -> anyhow::Result<(Solved, Vec<Choice>)> {
+    let lambdas = args.lambda.map_or_else(|| LAMBDAS.to_vec(), |lambda| vec![lambda]);
+    let factors = args.factor.map_or_else(|| FACTORS.to_vec(), |factor| vec![factor]);
+    let total = lambdas.len() * factors.len();
+    let progress = Progress::new("tried", "choices", Extent::Records(total as u64), false);
+    let mut choices: Vec<Choice> = Vec::new();
+    let mut best: Option<(f64, Solved)> = None;
+    for lambda in lambdas {
+        let solved = lifting.solve(lambda)?;
+        for &factor in &factors {
+            let lift = solved.lift.clone().with_expansion(factor, options.top, 0.0)?;
+            let expander = Expander::new(lift.clone(), args.compute.checked()?.precision);
+            let ndcg = sets.iter().map(|set| set.judge(&expander));
+            let ndcg = ndcg.collect::<anyhow::Result<Vec<f64>>>()?;
+            #[expect(clippy::cast_precision_loss, reason = "a handful of collections")]
+            let mean = ndcg.iter().sum::<f64>() / ndcg.len() as f64;
+            if best.as_ref().is_none_or(|(so_far, _)| mean > *so_far) {
+                let report = solved.report.clone();
+                best = Some((mean, Solved { lift, report }));
+            }
+            choices.push(Choice {
+                lambda,
+                factor,
+                ndcg,
+                mean,
+            });
+            progress.add(1);
+        }
+    }
+    progress.finish();
+    let (_, solved) = best.ok_or_else(|| anyhow::anyhow!("there is nothing to choose from"))?;
+    Ok((solved, choices))
+}
+
+fn print(args: &Args, report: &Report<'_>) -> anyhow::Result<()> {
+    if args.json {
+        return output::json(report);
+    }
+    if !report.choices.is_empty() {
+        let metric = format!("mean {}", development::METRIC);
+        let mut header = vec!["lambda", "factor"];
+        header.extend(report.dev.iter().map(String::as_str));
+        header.push(&metric);
+        let row = |choice: &Choice| {
+            let figures = choice
+                .ndcg
+                .iter()
+                .chain([&choice.mean])
+                .map(|value| format!("{value:.4}"));
+            let constants = [choice.lambda.to_string(), choice.factor.to_string()];
+            constants.into_iter().chain(figures).collect()
+        };
+        output::line(&output::table(
+            &header,
+            &report.choices.iter().map(row).collect::<Vec<_>>(),
+        ));
+    }
+    let lift = report.lift;
+    if let (Some(before), Some(after)) = (lift.cosine_untrained, lift.cosine) {
+        output::note(&format!(
+            "cosine to the dense vectors of {} queries left out: {after:.3} (vectors of single words: {before:.3})",
+            output::grouped(lift.num_held_out as u64)
+        ));
+    }
+    output::note(&format!(
+        "lifted {} stems on {} queries in {:.1} s: {} (lambda {}, factor {})",
+        output::grouped(lift.num_terms as u64),
+        output::grouped(lift.num_queries as u64),
+        report.seconds,
+        report.model,
+        report.lambda,
+        report.factor
+    ));
+    Ok(())
+}

@@ -1,0 +1,164 @@
+//! Lifted models: a dense sentence encoder made sparse by one linear map, with queries that are table look-ups.
+//!
+//! A document has its lexical weights (saturated term frequencies) plus the largest entries of `factor * W (e - mu)`,
+//! with `e` its dense vector: one pooled forward pass and one product, and no head over the vocabulary for each token.
+//! A query is the bag of its stems, each weighing its inverse document frequency in background texts; then
+//! `sum idf_t W_t (e - mu) = (W^T q) (e - mu)`, so that W is a query encoder that is a table. `tamis-train` solves for it.
+//!
+//! The expansion keeps exact words beside a dense score, as hybrids of the two do (Formal et al., SPLADE, SIGIR 2021,
+//! learn both by gradients; here neither needs any).
+
+mod expander;
+mod files;
+mod table;
+
+pub use expander::Expander;
+pub use files::VERSION;
+pub use table::{Lift, LiftConfig, MAX_LIFT_TERMS};
+
+use crate::{
+    CheckpointOptions, Compute, DenseEncoder, Encoder, Error, InputKind, LongText, QueryWeighting, SparseEncoding,
+};
+use rayon::prelude::*;
+use std::path::{Path, PathBuf};
+use tamis_core::Fingerprint;
+
+/// Raised whenever the same files would give other vectors than before.
+const REVISION: &str = "tamis lifted 1";
+
+/// The folder of the dense encoder inside a lifted model's directory.
+const DENSE_FOLDER: &str = "dense";
+
+/// A lifted model, opened from its directory.
+pub struct LiftedEncoder {
+    name: String,
+    path: PathBuf,
+    dense: DenseEncoder,
+    expander: Expander,
+    fingerprint: Fingerprint,
+}
+
+impl LiftedEncoder {
+    /// Whether the directory `dir` is that of a lifted model: it has a `lifted.json`.
+    #[must_use]
+    pub fn is_in(dir: &Path) -> bool {
+        dir.join(files::CONFIG).is_file()
+    }
+
+    /// Where the dense encoder of the lifted model in `dir` lies.
+    #[must_use]
+    pub fn dense_dir(dir: &Path) -> PathBuf {
+        dir.join(DENSE_FOLDER)
+    }
+
+    /// Opens the model in `dir`, computing where and how exactly `compute` says.
+    ///
+    /// Holds the dense encoder's weights and W (4, 2 or 1 bytes a value, as the precision is), and reads every file once.
+    ///
+    /// # Errors
+    /// When a file is missing, damaged, or does not fit the others; the error names file, field or tensor, what was
+    /// expected and what was found.
+    pub fn open(dir: &Path, compute: Compute) -> Result<Self, Error> {
+        let path = dir.canonicalize().map_err(|source| Error::Read {
+            path: dir.to_owned(),
+            source,
+        })?;
+        let lift = Lift::read(&path)?;
+        let dense = DenseEncoder::open(&Self::dense_dir(&path), None, compute)?;
+        if dense.width() != lift.config().width {
+            let config = path.join(files::CONFIG);
+            let expected = format!("{}, the width of the dense encoder,", dense.width());
+            return Err(Error::field(&config, "width", expected, lift.config().width));
+        }
+        let name = path.file_name().map(|name| name.to_string_lossy().into_owned());
+        let fingerprint = fingerprint(&lift, dense.fingerprint())?;
+        Ok(Self {
+            name: name.unwrap_or_else(|| "model".to_owned()),
+            path,
+            dense,
+            expander: Expander::new(lift, compute.precision),
+            fingerprint,
+        })
+    }
+
+    /// As [`LiftedEncoder::open`], for callers with options of checkpoints, none of which a lifted model has.
+    ///
+    /// # Errors
+    /// As [`LiftedEncoder::open`], and when an option is given; that long texts are cut may be said.
+    pub(crate) fn open_with(dir: &Path, options: &CheckpointOptions, compute: Compute) -> Result<Self, Error> {
+        let refused = |option| Error::LiftedOption {
+            path: dir.to_owned(),
+            option,
+        };
+        if matches!(options.long_text, Some(LongText::Windows { .. })) {
+            return Err(refused("windows for long texts"));
+        }
+        let rest = CheckpointOptions {
+            long_text: None,
+            ..options.clone()
+        };
+        if rest != CheckpointOptions::default() {
+            return Err(refused("the checkpoint options"));
+        }
+        Self::open(dir, compute)
+    }
+
+    /// The table.
+    #[must_use]
+    pub fn lift(&self) -> &Lift {
+        self.expander.lift()
+    }
+}
+
+/// What a lifted model is known by.
+fn fingerprint(lift: &Lift, dense: Fingerprint) -> Result<Fingerprint, Error> {
+    let mut hasher = blake3::Hasher::new();
+    hasher.update(REVISION.as_bytes());
+    hasher.update(dense.as_bytes());
+    for (_, bytes) in lift.to_files()? {
+        hasher.update(&(bytes.len() as u64).to_le_bytes());
+        hasher.update(&bytes);
+    }
+    Ok(Fingerprint::new(*hasher.finalize().as_bytes()))
+}
+
+impl Encoder for LiftedEncoder {
+    fn name(&self) -> &str {
+        &self.name
+    }
+
+    fn fingerprint(&self) -> Fingerprint {
+        self.fingerprint
+    }
+
+    fn encode(&self, kind: InputKind, texts: &[&str]) -> Result<Vec<SparseEncoding>, Error> {
+        if kind == InputKind::Query {
+            return Ok(texts.par_iter().map(|text| self.expander.query(text)).collect());
+        }
+        let dense = self.dense.encode(kind, texts)?;
+        let vectors: Vec<&[f32]> = dense.iter().map(|encoding| encoding.values.as_slice()).collect();
+        let mut encodings = self.expander.documents(texts, &vectors);
+        for (encoding, dense) in encodings.iter_mut().zip(&dense) {
+            encoding.num_tokens = dense.num_tokens;
+            encoding.truncated = dense.truncated;
+        }
+        Ok(encodings)
+    }
+
+    fn query_weighting(&self) -> QueryWeighting {
+        QueryWeighting::Model
+    }
+
+    fn max_weight(&self) -> Option<f32> {
+        None
+    }
+
+    fn description(&self) -> serde_json::Value {
+        serde_json::json!({
+            "encoder": "lifted",
+            "path": self.path,
+            "fingerprint": self.fingerprint.to_string(),
+            "config": self.lift().config(),
+        })
+    }
+}

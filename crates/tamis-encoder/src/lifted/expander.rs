@@ -1,0 +1,212 @@
+//! Dense vectors to document weights: the product with W, its largest entries, the lexical weights.
+
+use super::Lift;
+use crate::{InputKind, Precision, SparseEncoding};
+use rayon::prelude::*;
+use tamis_kernels::{Kernels, LANES, PackedMatrix, PackedRows};
+
+/// Documents whose products are held at a time by a thread: `8 * terms * 4` bytes, little enough for its cache.
+const ROWS: usize = 8;
+
+/// A [`Lift`] with W packed for products.
+#[derive(Debug)]
+pub struct Expander {
+    lift: Lift,
+    matrix: PackedMatrix,
+    kernels: Kernels,
+}
+
+impl Expander {
+    /// Packs W in `precision`; in 8 bits it is exactly what the table holds.
+    #[must_use]
+    pub fn new(lift: Lift, precision: Precision) -> Self {
+        let matrix = PackedMatrix::pack(precision.into(), &lift.weights(), lift.config().width, None);
+        Self {
+            lift,
+            matrix,
+            kernels: tamis_kernels::active(),
+        }
+    }
+
+    /// The table.
+    #[must_use]
+    pub fn lift(&self) -> &Lift {
+        &self.lift
+    }
+
+    /// The weights of a query: each stem as often as it is there times its idf.
+    #[must_use]
+    pub fn query(&self, text: &str) -> SparseEncoding {
+        let mut encoding = self.lift.lexical().encode_one(InputKind::Query, text);
+        for (stem, weight) in &mut encoding.tokens {
+            *weight *= self.lift.idf(stem);
+        }
+        encoding
+    }
+
+    /// The weights of documents whose dense vectors are known: the lexical weights of each text plus its expansion. A
+    /// blank text has none. Each is the same whatever else is in the batch, to the bit.
+    ///
+    /// `num_tokens` counts index terms; who made the vectors knows what the model read.
+    ///
+    /// # Panics
+    /// When there is not a vector of the table's width for each text.
+    #[must_use]
+    pub fn documents(&self, texts: &[&str], vectors: &[&[f32]]) -> Vec<SparseEncoding> {
+        assert_eq!(texts.len(), vectors.len(), "a vector for each text");
+        let chunks = texts.par_chunks(ROWS).zip(vectors.par_chunks(ROWS));
+        let encoded = chunks.map(|(texts, vectors)| {
+            let terms = self.lift.config().terms;
+            let products = self.products(vectors);
+            let rows = texts.iter().zip(products.chunks_exact(terms));
+            rows.map(|(text, product)| self.document(text, product)).collect()
+        });
+        let encoded: Vec<Vec<SparseEncoding>> = encoded.collect();
+        encoded.into_iter().flatten().collect()
+    }
+
+    /// `W (e - mean)` of each vector, row by row.
+    fn products(&self, vectors: &[&[f32]]) -> Vec<f32> {
+        let (terms, width) = (self.matrix.outputs(), self.matrix.inputs());
+        let mut centred = Vec::with_capacity(vectors.len() * width);
+        for vector in vectors {
+            assert_eq!(vector.len(), width, "vectors are as wide as W");
+            centred.extend(vector.iter().zip(self.lift.mean()).map(|(x, mean)| x - mean));
+        }
+        let mut rows = PackedRows::default();
+        rows.pack(self.kernels, self.matrix.precision(), &centred, width);
+        let mut products = vec![0.0; vectors.len() * terms];
+        let panels = 0..self.matrix.num_panels();
+        self.matrix
+            .multiply(self.kernels, &rows, panels, |panel, row, product| {
+                let start = panel * LANES;
+                let len = LANES.min(terms - start);
+                for (at, lanes) in product.iter().enumerate() {
+                    products[(row + at) * terms + start..][..len].copy_from_slice(&lanes[..len]);
+                }
+            });
+        products
+    }
+
+    fn document(&self, text: &str, product: &[f32]) -> SparseEncoding {
+        let mut encoding = self.lift.lexical().encode_one(InputKind::Document, text);
+        if text.trim().is_empty() {
+            return encoding;
+        }
+        let config = self.lift.config();
+        let stem = |(term, weight): (usize, f32)| (self.lift.stems()[term].clone(), weight);
+        let expansion = strongest(product, config.factor, config.top, config.min_weight);
+        let mut tokens = std::mem::take(&mut encoding.tokens);
+        tokens.extend(expansion.into_iter().map(stem));
+        // A stable sort: the lexical weight of a stem comes before its expansion, so that sums are always the same.
+        tokens.sort_by(|a, b| a.0.cmp(&b.0));
+        tokens.dedup_by(|next, kept| {
+            let same = next.0 == kept.0;
+            if same {
+                kept.1 += next.1;
+            }
+            same
+        });
+        encoding.tokens = tokens;
+        encoding
+    }
+}
+
+/// The `top` largest of `factor` times `product` that are above `min_weight`, with their terms, in no stated order; of
+/// equal ones those of lower terms.
+fn strongest(product: &[f32], factor: f32, top: usize, min_weight: f32) -> Vec<(usize, f32)> {
+    let weights = product.iter().map(|value| value * factor).enumerate();
+    let mut kept: Vec<(usize, f32)> = weights.filter(|&(_, weight)| weight > min_weight).collect();
+    if top < kept.len() {
+        kept.select_nth_unstable_by(top, |a, b| b.1.total_cmp(&a.1).then(a.0.cmp(&b.0)));
+        kept.truncate(top);
+    }
+    kept
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::LiftConfig;
+    use crate::lexical::{Lexical, LexicalOptions};
+    use crate::{Encoder, InputKind};
+    use proptest::prelude::*;
+
+    fn expander(top: usize, precision: Precision) -> Expander {
+        let config = LiftConfig {
+            lexical: LexicalOptions::default(),
+            terms: 3,
+            width: 2,
+            default_idf: 9.0,
+            factor: 2.0,
+            top,
+            min_weight: 0.0,
+        };
+        let stems = ["mill", "flour", "siev"].map(str::to_owned).to_vec();
+        let weights = [1.0, 0.0, 0.0, 1.0, -1.0, 1.0];
+        let lift = Lift::new(config, stems, vec![1.0, 2.0, 3.0], &weights, vec![0.5, 0.0]);
+        Expander::new(lift.expect("valid"), precision)
+    }
+
+    #[test]
+    fn documents_are_the_sum_of_both_parts() {
+        let text = "Fine flour";
+        let lexical = Lexical::new(LexicalOptions::default()).expect("defaults");
+        let lexical = lexical.encode(InputKind::Document, &[text]).expect("any text")[0].tokens[0].1;
+        // The product: mill .25, flour .25, siev 0.
+        let encoded = expander(3, Precision::F32).documents(&[text], &[&[0.75, 0.25]]);
+        let expected = [("fine", lexical), ("flour", lexical + 0.5), ("mill", 0.5)];
+        assert_eq!(encoded[0].tokens.len(), expected.len());
+        for ((token, weight), (term, value)) in encoded[0].tokens.iter().zip(expected) {
+            assert!(
+                token == term && (weight - value).abs() < 1e-6,
+                "{token}: {weight}, {value}"
+            );
+        }
+        let one = expander(1, Precision::F32).documents(&[text], &[&[0.75, 0.25]]);
+        assert_eq!(one[0].tokens[1].0, "flour");
+        assert_eq!(
+            one[0].tokens.len(),
+            3,
+            "of equal weights the first stem's is kept: {one:?}"
+        );
+        let none = expander(3, Precision::F32).documents(&[" \n"], &[&[0.75, 0.25]]);
+        assert!(none[0].tokens.is_empty());
+    }
+
+    #[test]
+    fn queries_are_counts_times_idf() {
+        let query = expander(3, Precision::Int8).query("sieves for the sieve of rye flour");
+        let expected = [("flour", 2.0), ("rye", 9.0), ("siev", 6.0)].map(|(stem, weight)| (stem.to_owned(), weight));
+        assert_eq!(query.tokens, expected);
+    }
+
+    proptest! {
+        #[test]
+        fn the_strongest_are_those_of_a_full_sort(
+            product in prop::collection::vec(-4i8..4, 0..60), top in 0usize..20, least in 0i8..3,
+        ) {
+            let product: Vec<f32> = product.into_iter().map(f32::from).collect();
+            let mut found = strongest(&product, 0.5, top, f32::from(least));
+            found.sort_by(|a, b| b.1.total_cmp(&a.1).then(a.0.cmp(&b.0)));
+            let mut all: Vec<(usize, f32)> = product.iter().map(|x| x * 0.5).enumerate().collect();
+            all.retain(|&(_, weight)| weight > f32::from(least));
+            all.sort_by(|a, b| b.1.total_cmp(&a.1).then(a.0.cmp(&b.0)));
+            all.truncate(top);
+            prop_assert_eq!(found, all);
+        }
+
+        #[test]
+        fn alone_and_together_are_the_same(values in prop::collection::vec(-1f32..1.0, 2 * 21)) {
+            let vectors: Vec<&[f32]> = values.chunks(2).collect();
+            let texts = vec!["fine flour of the mill"; vectors.len()];
+            for precision in [Precision::F32, Precision::Int16, Precision::Int8] {
+                let expander = expander(2, precision);
+                let together = expander.documents(&texts, &vectors);
+                for (at, vector) in vectors.iter().enumerate() {
+                    prop_assert_eq!(&expander.documents(&texts[..1], &[vector])[0], &together[at]);
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,84 @@
+//! How a dense encoder is lifted: one place for every default.
+
+use crate::error::Error;
+use serde::{Deserialize, Serialize};
+use tamis_encoder::MAX_LIFT_TERMS;
+use tamis_encoder::lexical::LexicalOptions;
+
+/// How a dense encoder is lifted.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct LiftOptions {
+    /// The most stems with a row of W: those that most background texts have. Default 37,000.
+    pub num_terms: usize,
+    /// How close W stays to the vectors of single words, above 0: the weight of a row's squared distance, where each
+    /// query's squared error weighs 1 and is measured in the scale of the words' vectors. Default 1,000.
+    pub lambda: f64,
+    /// What expansion weights are multiplied by, 0 or more. Default 1.
+    pub factor: f32,
+    /// How many stems a document is expanded by at most. Default 256.
+    pub top: usize,
+    /// The document weight of a text's own stems. Default: that of the lexical encoder.
+    pub lexical: LexicalOptions,
+    /// The most queries that W is solved on, 1 or more; of more, a sample. Default 150,000.
+    pub max_queries: usize,
+    /// The most background texts that stems are counted in, 1 or more; of more, a sample. Default 100,000.
+    pub max_background: usize,
+    /// The most background texts whose dense vectors are averaged, 1 or more. Default 1,000.
+    pub max_documents: usize,
+}
+
+impl Default for LiftOptions {
+    fn default() -> Self {
+        Self {
+            num_terms: 37_000,
+            lambda: 1000.0,
+            factor: 1.0,
+            top: 256,
+            lexical: LexicalOptions::default(),
+            max_queries: 150_000,
+            max_background: 100_000,
+            max_documents: 1000,
+        }
+    }
+}
+
+impl LiftOptions {
+    /// Checks every range; those of the model itself are checked where it is made.
+    ///
+    /// # Errors
+    /// [`Error::LiftOption`] names the first option that is out of its range.
+    pub fn validate(&self) -> Result<(), Error> {
+        let option = |option, valid: bool, value: String, allowed| match valid {
+            true => Ok(()),
+            false => Err(Error::LiftOption { option, value, allowed }),
+        };
+        let terms = self.num_terms;
+        option(
+            "num_terms",
+            (1..=MAX_LIFT_TERMS).contains(&terms),
+            terms.to_string(),
+            "from 1 to 1,048,576",
+        )?;
+        option(
+            "lambda",
+            self.lambda.is_finite() && self.lambda > 0.0,
+            self.lambda.to_string(),
+            "a finite number above 0",
+        )?;
+        option(
+            "factor",
+            self.factor.is_finite() && self.factor >= 0.0,
+            self.factor.to_string(),
+            "a finite number of 0 or more",
+        )?;
+        for (name, value) in [
+            ("max_queries", self.max_queries),
+            ("max_background", self.max_background),
+            ("max_documents", self.max_documents),
+        ] {
+            option(name, value > 0, value.to_string(), "above 0")?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,145 @@
+//! Stems of background texts: how many texts have each, and the word that stands for it.
+
+use rayon::prelude::*;
+use std::collections::HashMap;
+use tamis_encoder::lexical::{Analyzer, idf, surface_form};
+
+/// Texts whose stems are counted by one thread before counts are added up.
+const CHUNK: usize = 1024;
+
+/// The stems that most texts have.
+///
+/// In the order of their text counts, equal ones by their bytes. Memory while counting: all distinct words of the texts.
+#[derive(Clone, Debug, PartialEq)]
+pub struct StemTable {
+    /// The stems.
+    pub stems: Vec<String>,
+    /// Of each stem the word it is most often the stem of; of equal ones the first by bytes.
+    pub words: Vec<String>,
+    /// Of each stem its inverse document frequency among the texts.
+    pub idf: Vec<f32>,
+    /// The inverse document frequency of stems that are not in the table: that of one which a single text has.
+    pub default_idf: f32,
+    /// Distinct stems of the texts, those of the table among them.
+    pub num_distinct: usize,
+}
+
+/// What is known of a stem.
+#[derive(Default)]
+struct Counts {
+    texts: u64,
+    words: HashMap<String, u64>,
+}
+
+impl StemTable {
+    /// Counts the stems of `texts` and keeps `num_terms`.
+    #[must_use]
+    pub fn count(texts: &[String], num_terms: usize) -> Self {
+        let mut all: HashMap<String, Counts> = HashMap::new();
+        // As many chunks at a time as there are threads, so that few partial counts are held.
+        for part in texts.chunks(CHUNK * rayon::current_num_threads()) {
+            let counted: Vec<HashMap<String, Counts>> = part.par_chunks(CHUNK).map(count).collect();
+            counted.into_iter().flatten().for_each(|(stem, counts)| {
+                let sum = all.entry(stem).or_default();
+                sum.texts += counts.texts;
+                for (word, times) in counts.words {
+                    *sum.words.entry(word).or_default() += times;
+                }
+            });
+        }
+        let num_distinct = all.len();
+        let mut all: Vec<(String, Counts)> = all.into_iter().collect();
+        all.sort_unstable_by(|a, b| b.1.texts.cmp(&a.1.texts).then_with(|| a.0.cmp(&b.0)));
+        all.truncate(num_terms);
+        let num_texts = texts.len() as u64;
+        let mut table = Self {
+            stems: Vec::with_capacity(all.len()),
+            words: Vec::with_capacity(all.len()),
+            idf: Vec::with_capacity(all.len()),
+            default_idf: idf(num_texts, 1),
+            num_distinct,
+        };
+        for (stem, counts) in all {
+            let words = counts.words.into_iter();
+            let word = words.max_by(|a, b| a.1.cmp(&b.1).then_with(|| b.0.cmp(&a.0)));
+            table.words.push(word.map_or_else(|| stem.clone(), |(word, _)| word));
+            table.idf.push(idf(num_texts, counts.texts));
+            table.stems.push(stem);
+        }
+        table
+    }
+
+    /// The row of each stem.
+    #[must_use]
+    pub fn ids(&self) -> HashMap<&str, u32> {
+        let stems = self.stems.iter().map(String::as_str);
+        stems.zip(0..).collect()
+    }
+}
+
+fn count(texts: &[String]) -> HashMap<String, Counts> {
+    let mut all: HashMap<String, Counts> = HashMap::new();
+    let mut seen: Vec<String> = Vec::new();
+    for text in texts {
+        for token in Analyzer.tokens(text) {
+            let word = surface_form(&text[token.start..token.end]);
+            let stem = token.text.into_owned();
+            let counts = all.entry(stem.clone()).or_default();
+            match counts.words.get_mut(word.as_ref()) {
+                Some(times) => *times += 1,
+                None => drop(counts.words.insert(word.into_owned(), 1)),
+            }
+            seen.push(stem);
+        }
+        seen.sort_unstable();
+        seen.dedup();
+        for stem in seen.drain(..) {
+            all.entry(stem).or_default().texts += 1;
+        }
+    }
+    all
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn stems_are_counted_by_text_and_named_by_their_commonest_word() {
+        let texts = [
+            "Sieves, sieves and the sieve",
+            "a sieve of mills",
+            "Mills sieved",
+            "rye",
+        ]
+        .map(str::to_owned);
+        let table = StemTable::count(&texts, 2);
+        assert_eq!(table.stems, ["siev", "mill"]);
+        assert_eq!(
+            table.words,
+            ["sieve", "mills"],
+            "of sieve and sieves, twice each, the first"
+        );
+        assert_eq!(table.idf, [idf(4, 3), idf(4, 2)]);
+        assert_eq!((table.default_idf, table.num_distinct), (idf(4, 1), 3));
+        assert_eq!(table.ids()["mill"], 1);
+    }
+
+    #[test]
+    fn counts_do_not_depend_on_chunks() {
+        let texts: Vec<String> = (0..5000)
+            .map(|at| format!("w{} w{} W{}s", at % 7, at % 11, at % 13))
+            .collect();
+        let whole = StemTable::count(&texts, 100);
+        let pool = |threads| {
+            rayon::ThreadPoolBuilder::new()
+                .num_threads(threads)
+                .build()
+                .expect("threads")
+        };
+        for threads in [1, 3] {
+            assert_eq!(pool(threads).install(|| StemTable::count(&texts, 100)), whole);
+        }
+        assert_eq!((whole.stems.len(), whole.num_distinct), (13, 13));
+    }
+}
