@@ -135,6 +135,16 @@ fn a_lifted_model_evaluates_indexes_and_searches() {
         "documents are expanded: {vectors}"
     );
 
+    // With queries expanded, a query without any known stem finds documents.
+    succeed(folder, &lift(&["-o", "both", "--expand-queries"]));
+    let hits = |model: &str| {
+        succeed(folder, &["index", "background.jsonl", "-o", "by", "--model", model]);
+        let found = succeed(folder, &["search", "--index", "by", "shortest", "--json"]).json();
+        found["hits"].as_array().expect("a list").len()
+    };
+    assert_eq!(hits("models/mine"), 0);
+    assert!(hits("both") > 0);
+
     // Another model under the same name is not searched with.
     succeed(folder, &lift(&["-o", "models/mine", "--top", "9"]));
     let mismatch = run(folder, &["search", "--index", "made", "yeast"]);
