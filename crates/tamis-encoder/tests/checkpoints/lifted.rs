@@ -237,9 +237,12 @@ fn every_file_is_in_the_fingerprint() {
     }
 }
 
+/// What is done to a directory.
+type Damage = fn(&Path);
+
 #[test]
 fn damaged_directories_are_refused_by_name() {
-    let cases: [(fn(&Path), &str); 13] = [
+    let cases: [(Damage, &str); 13] = [
         (|dir| remove(dir, "stems.txt"), "stems.txt: no such file"),
         (|dir| remove(dir, "lift.safetensors"), "lift.safetensors: no such file"),
         (
