@@ -135,6 +135,16 @@ fn a_lifted_model_evaluates_indexes_and_searches() {
         "documents are expanded: {vectors}"
     );
 
+    // With queries expanded, a query without any known stem finds documents.
+    succeed(folder, &lift(&["-o", "both", "--expand-queries"]));
+    let hits = |model: &str| {
+        succeed(folder, &["index", "background.jsonl", "-o", "by", "--model", model]);
+        let found = succeed(folder, &["search", "--index", "by", "shortest", "--json"]).json();
+        found["hits"].as_array().expect("a list").len()
+    };
+    assert_eq!(hits("models/mine"), 0);
+    assert!(hits("both") > 0);
+
     // Another model under the same name is not searched with.
     succeed(folder, &lift(&["-o", "models/mine", "--top", "9"]));
     let mismatch = run(folder, &["search", "--index", "made", "yeast"]);
@@ -198,6 +208,9 @@ fn constants_are_chosen_on_judged_collections() {
     assert!(table.contains("lambda") && table.contains("mean ndcg@10"), "{table}");
 }
 
+/// Arguments and what stands in their place.
+type Change = &'static [(&'static str, &'static str)];
+
 #[test]
 fn wrong_input_is_refused_before_anything_is_written() {
     let folder = folder();
@@ -205,7 +218,7 @@ fn wrong_input_is_refused_before_anything_is_written() {
     fs::write(folder.join("broken.jsonl"), "{\"query\": 1}\n").expect("writable");
     fs::create_dir(folder.join("taken")).expect("writable");
     fs::write(folder.join("taken/mine.txt"), "kept").expect("writable");
-    let with = |change: &[(&'static str, &'static str)]| {
+    let with = |change: Change| {
         let mut args = lift(&["-o", "out"]);
         for (from, to) in change {
             let at = args.iter().position(|arg| arg == from).expect("an argument");
@@ -213,7 +226,7 @@ fn wrong_input_is_refused_before_anything_is_written() {
         }
         run(folder, &args)
     };
-    let cases: [(&[(&str, &str)], i32, &str); 6] = [
+    let cases: [(Change, i32, &str); 6] = [
         (&[(DENSE, "nowhere")], 4, "nowhere"),
         (&[("queries.jsonl", "nowhere.jsonl")], 4, "nowhere.jsonl"),
         (

@@ -9,7 +9,7 @@ use crate::progress::Progress;
 use serde::Serialize;
 use std::path::PathBuf;
 use std::time::Instant;
-use tamis_encoder::{DenseEncoder, Expander};
+use tamis_encoder::{DenseEncoder, Expander, QueryExpansion};
 use tamis_train::{
     FileCounts, LiftOptions, LiftProgress, LiftReport, LiftStage, LiftTexts, Lifting, ModelSource, Solved,
 };
@@ -45,6 +45,9 @@ pub struct Args {
     /// How many stems a document is expanded by at most
     #[arg(long, default_value_t = LiftOptions::default().top)]
     top: usize,
+    /// Also expand queries, which then go through the dense encoder too (what --dev chooses does not count on it)
+    #[arg(long)]
+    expand_queries: bool,
     /// Of more distinct queries, take a sample of so many
     #[arg(long, default_value_t = LiftOptions::default().max_queries)]
     max_queries: usize,
@@ -113,11 +116,15 @@ pub fn run(args: &Args) -> anyhow::Result<Exit> {
         .iter()
         .map(|path| DevelopmentSet::encode(path, &args.split, &dense));
     let sets = sets.collect::<anyhow::Result<Vec<_>>>()?;
-    let (solved, choices) = if sets.is_empty() {
+    let (mut solved, choices) = if sets.is_empty() {
         (lifting.solve(options.lambda)?, Vec::new())
     } else {
         choose(args, &options, &lifting, &sets)?
     };
+    if args.expand_queries {
+        let expansion = Some(QueryExpansion::default());
+        solved.lift = solved.lift.with_query_expansion(expansion)?;
+    }
     let names: Vec<String> = sets.iter().map(|set| set.name.clone()).collect();
     let source = ModelSource {
         dense: &dense,

@@ -14,7 +14,7 @@ mod table;
 
 pub use expander::Expander;
 pub use files::VERSION;
-pub use table::{Lift, LiftConfig, MAX_LIFT_TERMS};
+pub use table::{Lift, LiftConfig, LiftMeans, MAX_LIFT_TERMS, QueryExpansion};
 
 use crate::{
     CheckpointOptions, Compute, DenseEncoder, Encoder, Error, InputKind, LongText, QueryWeighting, SparseEncoding,
@@ -132,12 +132,16 @@ impl Encoder for LiftedEncoder {
     }
 
     fn encode(&self, kind: InputKind, texts: &[&str]) -> Result<Vec<SparseEncoding>, Error> {
-        if kind == InputKind::Query {
+        let query_expansion = self.lift().config().query_expansion;
+        if kind == InputKind::Query && query_expansion.is_none() {
             return Ok(texts.par_iter().map(|text| self.expander.query(text)).collect());
         }
         let dense = self.dense.encode(kind, texts)?;
         let vectors: Vec<&[f32]> = dense.iter().map(|encoding| encoding.values.as_slice()).collect();
-        let mut encodings = self.expander.documents(texts, &vectors);
+        let mut encodings = match (kind, query_expansion) {
+            (InputKind::Query, Some(expansion)) => self.expander.expanded_queries(texts, &vectors, expansion),
+            _ => self.expander.documents(texts, &vectors),
+        };
         for (encoding, dense) in encodings.iter_mut().zip(&dense) {
             encoding.num_tokens = dense.num_tokens;
             encoding.truncated = dense.truncated;

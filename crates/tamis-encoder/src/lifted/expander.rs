@@ -1,6 +1,6 @@
 //! Dense vectors to document weights: the product with W, its largest entries, the lexical weights.
 
-use super::Lift;
+use super::{Lift, QueryExpansion};
 use crate::{InputKind, Precision, SparseEncoding};
 use rayon::prelude::*;
 use tamis_kernels::{Kernels, LANES, PackedMatrix, PackedRows};
@@ -53,25 +53,61 @@ impl Expander {
     /// When there is not a vector of the table's width for each text.
     #[must_use]
     pub fn documents(&self, texts: &[&str], vectors: &[&[f32]]) -> Vec<SparseEncoding> {
+        let mean = &self.lift.means().documents;
+        self.in_rows(texts, vectors, mean, |text, product| self.document(text, product))
+    }
+
+    /// The weights of queries whose dense vectors are known, expanded as `expansion` says.
+    ///
+    /// # Panics
+    /// As [`Expander::documents`].
+    #[must_use]
+    pub fn expanded_queries(
+        &self,
+        texts: &[&str],
+        vectors: &[&[f32]],
+        expansion: QueryExpansion,
+    ) -> Vec<SparseEncoding> {
+        let mean = &self.lift.means().queries;
+        self.in_rows(texts, vectors, mean, |text, product| {
+            let mut encoding = self.query(text);
+            for (_, weight) in &mut encoding.tokens {
+                *weight *= expansion.own_weight;
+            }
+            if !text.trim().is_empty() {
+                self.add(&mut encoding, strongest(product, expansion.weight, expansion.top, 0.0));
+            }
+            encoding
+        })
+    }
+
+    /// What `encode` makes of each text and its product.
+    fn in_rows(
+        &self,
+        texts: &[&str],
+        vectors: &[&[f32]],
+        mean: &[f32],
+        encode: impl Fn(&str, &[f32]) -> SparseEncoding + Sync,
+    ) -> Vec<SparseEncoding> {
         assert_eq!(texts.len(), vectors.len(), "a vector for each text");
+        let terms = self.lift.config().terms;
         let chunks = texts.par_chunks(ROWS).zip(vectors.par_chunks(ROWS));
         let encoded = chunks.map(|(texts, vectors)| {
-            let terms = self.lift.config().terms;
-            let products = self.products(vectors);
+            let products = self.products(vectors, mean);
             let rows = texts.iter().zip(products.chunks_exact(terms));
-            rows.map(|(text, product)| self.document(text, product)).collect()
+            rows.map(|(text, product)| encode(text, product)).collect()
         });
         let encoded: Vec<Vec<SparseEncoding>> = encoded.collect();
         encoded.into_iter().flatten().collect()
     }
 
     /// `W (e - mean)` of each vector, row by row.
-    fn products(&self, vectors: &[&[f32]]) -> Vec<f32> {
+    fn products(&self, vectors: &[&[f32]], mean: &[f32]) -> Vec<f32> {
         let (terms, width) = (self.matrix.outputs(), self.matrix.inputs());
         let mut centred = Vec::with_capacity(vectors.len() * width);
         for vector in vectors {
             assert_eq!(vector.len(), width, "vectors are as wide as W");
-            centred.extend(vector.iter().zip(self.lift.mean()).map(|(x, mean)| x - mean));
+            centred.extend(vector.iter().zip(mean).map(|(x, mean)| x - mean));
         }
         let mut rows = PackedRows::default();
         rows.pack(self.kernels, self.matrix.precision(), &centred, width);
@@ -94,11 +130,19 @@ impl Expander {
             return encoding;
         }
         let config = self.lift.config();
+        self.add(
+            &mut encoding,
+            strongest(product, config.factor, config.top, config.min_weight),
+        );
+        encoding
+    }
+
+    /// Adds the weights of some stems to those of a text.
+    fn add(&self, encoding: &mut SparseEncoding, expansion: Vec<(usize, f32)>) {
+        let tokens = &mut encoding.tokens;
         let stem = |(term, weight): (usize, f32)| (self.lift.stems()[term].clone(), weight);
-        let expansion = strongest(product, config.factor, config.top, config.min_weight);
-        let mut tokens = std::mem::take(&mut encoding.tokens);
         tokens.extend(expansion.into_iter().map(stem));
-        // A stable sort: the lexical weight of a stem comes before its expansion, so that sums are always the same.
+        // A stable sort: a stem's own weight comes before its expansion, so that sums are always the same.
         tokens.sort_by(|a, b| a.0.cmp(&b.0));
         tokens.dedup_by(|next, kept| {
             let same = next.0 == kept.0;
@@ -107,8 +151,6 @@ impl Expander {
             }
             same
         });
-        encoding.tokens = tokens;
-        encoding
     }
 }
 
@@ -127,9 +169,9 @@ fn strongest(product: &[f32], factor: f32, top: usize, min_weight: f32) -> Vec<(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::LiftConfig;
     use crate::lexical::{Lexical, LexicalOptions};
     use crate::{Encoder, InputKind};
+    use crate::{LiftConfig, LiftMeans};
     use proptest::prelude::*;
 
     fn expander(top: usize, precision: Precision) -> Expander {
@@ -141,10 +183,15 @@ mod tests {
             factor: 2.0,
             top,
             min_weight: 0.0,
+            query_expansion: None,
         };
         let stems = ["mill", "flour", "siev"].map(str::to_owned).to_vec();
         let weights = [1.0, 0.0, 0.0, 1.0, -1.0, 1.0];
-        let lift = Lift::new(config, stems, vec![1.0, 2.0, 3.0], &weights, vec![0.5, 0.0]);
+        let means = LiftMeans {
+            documents: vec![0.5, 0.0],
+            queries: vec![0.0, 0.25],
+        };
+        let lift = Lift::new(config, stems, vec![1.0, 2.0, 3.0], &weights, means);
         Expander::new(lift.expect("valid"), precision)
     }
 
@@ -179,6 +226,20 @@ mod tests {
         let query = expander(3, Precision::Int8).query("sieves for the sieve of rye flour");
         let expected = [("flour", 2.0), ("rye", 9.0), ("siev", 6.0)].map(|(stem, weight)| (stem.to_owned(), weight));
         assert_eq!(query.tokens, expected);
+    }
+
+    #[test]
+    fn expanded_queries_are_a_share_of_the_look_up_and_the_strongest_of_the_product() {
+        let expansion = QueryExpansion {
+            top: 1,
+            ..Default::default()
+        };
+        // The product: mill .5, flour .25, siev -.25; its largest entry counts twice, own weights half.
+        let expander = expander(3, Precision::F32);
+        let found = expander.expanded_queries(&["mill flour", " "], &[&[0.5, 0.5], &[0.5, 0.5]], expansion);
+        let expected = [("flour", 1.0), ("mill", 1.5)].map(|(stem, weight)| (stem.to_owned(), weight));
+        assert_eq!(found[0].tokens, expected);
+        assert!(found[1].tokens.is_empty());
     }
 
     proptest! {

@@ -1,6 +1,6 @@
 //! The files of a lifted model: `lifted.json`, `stems.txt`, `lift.safetensors`.
 
-use super::table::{Lift, LiftConfig, Tensors};
+use super::table::{Lift, LiftConfig, LiftMeans, Tensors};
 use crate::Error;
 use safetensors::{Dtype, SafeTensors, tensor::TensorView};
 use serde::Serialize;
@@ -20,6 +20,7 @@ pub(super) const TENSORS: &str = "lift.safetensors";
 
 pub(super) const IDF: &str = "idf";
 pub(super) const MEAN: &str = "mean";
+pub(super) const QUERY_MEAN: &str = "query_mean";
 pub(super) const SCALES: &str = "scales";
 pub(super) const ROWS: &str = "weights";
 
@@ -51,7 +52,8 @@ impl Lift {
         let (terms, width) = (self.config().terms, self.config().width);
         let bytes = |values: &[f32]| values.iter().flat_map(|value| value.to_le_bytes()).collect::<Vec<u8>>();
         let rows: Vec<u8> = rows.iter().map(|value| value.cast_unsigned()).collect();
-        let [idf, scales, mean] = [idf, scales, self.mean()].map(bytes);
+        let means = self.means();
+        let [idf, scales, mean, query_mean] = [idf, scales, &means.documents, &means.queries].map(bytes);
         let failed = |error| Error::Safetensors {
             path: TENSORS.into(),
             reason: format!("{error:?}"),
@@ -60,6 +62,7 @@ impl Lift {
         let tensors = [
             (IDF, view(Dtype::F32, &[terms], &idf)?),
             (MEAN, view(Dtype::F32, &[width], &mean)?),
+            (QUERY_MEAN, view(Dtype::F32, &[width], &query_mean)?),
             (SCALES, view(Dtype::F32, &[terms], &scales)?),
             (ROWS, view(Dtype::I8, &[terms, width], &rows)?),
         ];
@@ -180,7 +183,10 @@ fn read_tensors(path: &Path, config: &LiftConfig) -> Result<Tensors, Error> {
     let rows = find(ROWS, Dtype::I8, "I8", &[terms, width])?;
     Ok(Tensors {
         idf: floats(IDF, terms)?,
-        mean: floats(MEAN, width)?,
+        means: LiftMeans {
+            documents: floats(MEAN, width)?,
+            queries: floats(QUERY_MEAN, width)?,
+        },
         scales: floats(SCALES, terms)?,
         rows: rows.into_iter().map(u8::cast_signed).collect(),
     })

@@ -28,6 +28,41 @@ pub struct LiftConfig {
     pub top: usize,
     /// Expansion weights are kept that are above this, 0 or more.
     pub min_weight: f32,
+    /// Whether queries go through the dense encoder as well; by default they do not.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub query_expansion: Option<QueryExpansion>,
+}
+
+/// How queries are expanded, for who can afford to encode them: `own_weight` times the weights of their own stems plus
+/// `weight` times the largest entries of `W (e - mean)`, with e the query's dense vector and the mean that of queries.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct QueryExpansion {
+    /// How many stems a query is expanded by at most.
+    pub top: usize,
+    /// What their entries are multiplied by, 0 or more.
+    pub weight: f32,
+    /// What the weights of the query's own stems are multiplied by, above 0.
+    pub own_weight: f32,
+}
+
+impl Default for QueryExpansion {
+    fn default() -> Self {
+        Self {
+            top: 16,
+            weight: 2.0,
+            own_weight: 0.5,
+        }
+    }
+}
+
+/// What is taken from dense vectors before they are multiplied with W.
+#[derive(Clone, Debug, PartialEq)]
+pub struct LiftMeans {
+    /// From those of documents.
+    pub documents: Vec<f32>,
+    /// From those of queries.
+    pub queries: Vec<f32>,
 }
 
 /// The table of a lifted model.
@@ -41,7 +76,7 @@ pub struct Lift {
     stems: Vec<String>,
     ids: HashMap<String, usize>,
     idf: Vec<f32>,
-    mean: Vec<f32>,
+    means: LiftMeans,
     scales: Vec<f32>,
     rows: Vec<i8>,
 }
@@ -51,8 +86,8 @@ pub struct Lift {
 pub(super) struct Tensors {
     /// `[terms]`.
     pub(super) idf: Vec<f32>,
-    /// `[width]`.
-    pub(super) mean: Vec<f32>,
+    /// `[width]` each.
+    pub(super) means: LiftMeans,
     /// `[terms]`.
     pub(super) scales: Vec<f32>,
     /// `[terms, width]`.
@@ -61,7 +96,7 @@ pub(super) struct Tensors {
 
 impl Lift {
     /// Makes a table of `stems`, their query weights `idf`, `weights` (W, `[terms, width]`, rounded to 8 bits a value
-    /// here) and `mean`, which is taken from documents' dense vectors.
+    /// here) and the means of dense vectors.
     ///
     /// # Errors
     /// When a constant is out of its range, the parts differ in length, a stem is empty, repeated or not one word, or
@@ -71,7 +106,7 @@ impl Lift {
         stems: Vec<String>,
         idf: Vec<f32>,
         weights: &[f32],
-        mean: Vec<f32>,
+        means: LiftMeans,
     ) -> Result<Self, Error> {
         let (mut scales, mut rows) = (Vec::with_capacity(stems.len()), Vec::with_capacity(weights.len()));
         for row in weights.chunks(config.width.max(1)) {
@@ -79,7 +114,7 @@ impl Lift {
         }
         let tensors = Tensors {
             idf,
-            mean,
+            means,
             scales,
             rows,
         };
@@ -111,7 +146,9 @@ impl Lift {
             })
         };
         tensor(files::IDF, &tensors.idf, config.terms, f32::MIN_POSITIVE)?;
-        tensor(files::MEAN, &tensors.mean, config.width, f32::NEG_INFINITY)?;
+        let means = &tensors.means;
+        tensor(files::MEAN, &means.documents, config.width, f32::NEG_INFINITY)?;
+        tensor(files::QUERY_MEAN, &means.queries, config.width, f32::NEG_INFINITY)?;
         tensor(files::SCALES, &tensors.scales, config.terms, 0.0)?;
         if tensors.rows.len() != config.terms * config.width {
             return Err(Error::TensorShape {
@@ -127,7 +164,7 @@ impl Lift {
             stems,
             ids,
             idf: tensors.idf,
-            mean: tensors.mean,
+            means: tensors.means,
             scales: tensors.scales,
             rows: tensors.rows,
         })
@@ -151,10 +188,10 @@ impl Lift {
         self.ids.get(stem).map_or(self.config.default_idf, |&id| self.idf[id])
     }
 
-    /// The vector that is taken from documents' dense vectors.
+    /// What is taken from dense vectors.
     #[must_use]
-    pub fn mean(&self) -> &[f32] {
-        &self.mean
+    pub fn means(&self) -> &LiftMeans {
+        &self.means
     }
 
     /// The same table with other limits of the expansion.
@@ -165,6 +202,16 @@ impl Lift {
         self.config.factor = factor;
         self.config.top = top;
         self.config.min_weight = min_weight;
+        check_config(Path::new(files::CONFIG), &self.config)?;
+        Ok(self)
+    }
+
+    /// The same table, with or without expansion of queries.
+    ///
+    /// # Errors
+    /// When a constant is out of its range.
+    pub fn with_query_expansion(mut self, expansion: Option<QueryExpansion>) -> Result<Self, Error> {
+        self.config.query_expansion = expansion;
         check_config(Path::new(files::CONFIG), &self.config)?;
         Ok(self)
     }
@@ -240,6 +287,23 @@ fn check_config(path: &Path, config: &LiftConfig) -> Result<(), Error> {
         not_negative(least),
         "a finite number of 0 or more",
         least.to_string(),
+    )?;
+    let Some(expansion) = config.query_expansion else {
+        return Ok(());
+    };
+    let weight = expansion.weight;
+    field(
+        "query_expansion.weight",
+        not_negative(weight),
+        "a finite number of 0 or more",
+        weight.to_string(),
+    )?;
+    let own = expansion.own_weight;
+    field(
+        "query_expansion.own_weight",
+        positive(own),
+        "a finite number above 0",
+        own.to_string(),
     )
 }
 
@@ -291,13 +355,18 @@ mod tests {
                 factor: 1.0,
                 top: 2,
                 min_weight: 0.0,
+                query_expansion: None,
             },
             stems: ["mill", "flour", "siev"].map(str::to_owned).to_vec(),
             idf: vec![1.0, 2.0, 3.0],
             weights: vec![1.0, -0.5, 0.0, 0.0, 0.25, 0.125],
         };
         change(&mut parts);
-        Lift::new(parts.config, parts.stems, parts.idf, &parts.weights, vec![0.0, 0.1])
+        let means = LiftMeans {
+            documents: vec![0.0, 0.1],
+            queries: vec![0.2, 0.0],
+        };
+        Lift::new(parts.config, parts.stems, parts.idf, &parts.weights, means)
     }
 
     #[test]
@@ -334,5 +403,11 @@ mod tests {
         }
         let negative = made(|_| {}).expect("valid").with_expansion(-1.0, 1, 0.0);
         assert!(negative.expect_err("refused").to_string().contains("\"factor\""));
+        let silent = QueryExpansion {
+            own_weight: 0.0,
+            ..Default::default()
+        };
+        let silent = made(|_| {}).expect("valid").with_query_expansion(Some(silent));
+        assert!(silent.expect_err("refused").to_string().contains("own_weight"));
     }
 }

@@ -6,8 +6,8 @@ use std::fs;
 use std::path::Path;
 use tamis_encoder::lexical::LexicalOptions;
 use tamis_encoder::{
-    CheckpointOptions, Compute, DenseEncoder, Encoder, Error, InputKind, Lift, LiftConfig, LiftedEncoder, LongText,
-    Precision, open, open_stored, open_with,
+    CheckpointOptions, Compute, DenseEncoder, Encoder, Error, InputKind, Lift, LiftConfig, LiftMeans, LiftedEncoder,
+    LongText, Precision, QueryExpansion, open, open_stored, open_with,
 };
 
 const STEMS: [&str; 5] = ["flour", "mill", "miller", "siev", "wheat"];
@@ -42,10 +42,14 @@ fn table(dense: &DenseEncoder) -> Lift {
         factor: 1.5,
         top: 3,
         min_weight: 0.0,
+        query_expansion: None,
     };
     let idf = vec![2.0, 3.0, 4.0, 5.0, 6.0];
-    let mean = vec![0.01; dense.width()];
-    Lift::new(config, STEMS.map(str::to_owned).to_vec(), idf, &weights, mean).expect("valid")
+    let means = LiftMeans {
+        documents: vec![0.01; dense.width()],
+        queries: vec![0.02; dense.width()],
+    };
+    Lift::new(config, STEMS.map(str::to_owned).to_vec(), idf, &weights, means).expect("valid")
 }
 
 fn lifted() -> tempfile::TempDir {
@@ -143,6 +147,35 @@ fn a_text_is_the_same_alone_and_in_a_batch_in_every_precision() {
 }
 
 #[test]
+fn queries_are_expanded_where_the_model_says_so() {
+    let dir = lifted();
+    let plain = opened(dir.path()).expect("opens");
+    let lift = plain
+        .lift()
+        .clone()
+        .with_query_expansion(Some(QueryExpansion::default()));
+    for (name, bytes) in lift.expect("valid").to_files().expect("serialises") {
+        fs::write(dir.path().join(name), bytes).expect("writable");
+    }
+    let expanding = opened(dir.path()).expect("opens");
+    assert_ne!(expanding.fingerprint(), plain.fingerprint());
+    let of = |encoder: &LiftedEncoder, kind| encoder.encode(kind, &TEXTS).expect("encodes");
+    let (before, after) = (of(&plain, InputKind::Query), of(&expanding, InputKind::Query));
+    assert_eq!(of(&plain, InputKind::Document), of(&expanding, InputKind::Document));
+    for (before, after) in before.iter().zip(&after) {
+        for (stem, weight) in &before.tokens {
+            let found = after
+                .tokens
+                .iter()
+                .find(|(other, _)| other == stem)
+                .expect("own stems stay");
+            assert!(found.1 >= weight * 0.5 - 1e-6, "{stem}");
+        }
+    }
+    assert!(after[0].tokens.len() > before[0].tokens.len() && after[1].tokens.is_empty());
+}
+
+#[test]
 fn the_directory_opens_by_path_and_by_description() {
     let dir = lifted();
     let path = dir.path().to_str().expect("UTF-8");
@@ -204,9 +237,12 @@ fn every_file_is_in_the_fingerprint() {
     }
 }
 
+/// What is done to a directory.
+type Damage = fn(&Path);
+
 #[test]
 fn damaged_directories_are_refused_by_name() {
-    let cases: [(fn(&Path), &str); 13] = [
+    let cases: [(Damage, &str); 13] = [
         (|dir| remove(dir, "stems.txt"), "stems.txt: no such file"),
         (|dir| remove(dir, "lift.safetensors"), "lift.safetensors: no such file"),
         (

@@ -12,7 +12,7 @@ use crate::error::Error;
 use serde::Serialize;
 use std::collections::HashMap;
 use tamis_encoder::lexical::Analyzer;
-use tamis_encoder::{DenseEncoder, InputKind, Lift, LiftConfig};
+use tamis_encoder::{DenseEncoder, InputKind, Lift, LiftConfig, LiftMeans};
 
 /// One query of so many is not solved on, so that the fit can be judged.
 const HELD_OUT: usize = 50;
@@ -50,7 +50,7 @@ pub struct Lifting {
     scale: f64,
     training: Rows,
     held_out: Rows,
-    mean: Vec<f32>,
+    means: LiftMeans,
     num_documents: usize,
 }
 
@@ -136,7 +136,10 @@ impl Lifting {
             scale,
             training,
             held_out,
-            mean: mean(&document_vectors, width),
+            means: LiftMeans {
+                documents: mean(&document_vectors, width),
+                queries: average,
+            },
             num_documents: documents.len(),
         })
     }
@@ -165,6 +168,7 @@ impl Lifting {
             factor: options.factor,
             top: options.top,
             min_weight: 0.0,
+            query_expansion: None,
         };
         let (stems, idf) = (self.table.stems.clone(), self.table.idf.clone());
         let report = LiftReport {
@@ -179,7 +183,7 @@ impl Lifting {
             cosine: self.held_out.mean_cosine(&weights, self.width),
             ridge,
         };
-        let lift = Lift::new(config, stems, idf, &weights, self.mean.clone())?;
+        let lift = Lift::new(config, stems, idf, &weights, self.means.clone())?;
         Ok(Solved { lift, report })
     }
 }

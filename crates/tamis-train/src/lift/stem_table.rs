@@ -18,7 +18,8 @@ pub struct StemTable {
     pub words: Vec<String>,
     /// Of each stem its inverse document frequency among the texts.
     pub idf: Vec<f32>,
-    /// The inverse document frequency of stems that are not in the table: that of one which a single text has.
+    /// The inverse document frequency of stems that are not in the table: that of one which no text has. Names and
+    /// terms of other fields are among them, which tell documents apart best.
     pub default_idf: f32,
     /// Distinct stems of the texts, those of the table among them.
     pub num_distinct: usize,
@@ -56,7 +57,7 @@ impl StemTable {
             stems: Vec::with_capacity(all.len()),
             words: Vec::with_capacity(all.len()),
             idf: Vec::with_capacity(all.len()),
-            default_idf: idf(num_texts, 1),
+            default_idf: idf(num_texts, 0),
             num_distinct,
         };
         for (stem, counts) in all {
@@ -121,7 +122,7 @@ mod tests {
             "of sieve and sieves, twice each, the first"
         );
         assert_eq!(table.idf, [idf(4, 3), idf(4, 2)]);
-        assert_eq!((table.default_idf, table.num_distinct), (idf(4, 1), 3));
+        assert_eq!((table.default_idf, table.num_distinct), (idf(4, 0), 3));
         assert_eq!(table.ids()["mill"], 1);
     }
 
