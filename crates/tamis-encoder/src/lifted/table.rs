@@ -382,8 +382,9 @@ mod tests {
 
     #[test]
     fn what_does_not_fit_is_named() {
-        let refused = |change: fn(&mut Parts)| made(change).expect_err("refused").to_string();
-        let cases: [(fn(&mut Parts), &str); 12] = [
+        type Change = fn(&mut Parts);
+        let refused = |change: Change| made(change).expect_err("refused").to_string();
+        let cases: [(Change, &str); 12] = [
             (|parts| parts.config.terms = 0, "\"terms\""),
             (|parts| parts.config.terms = 4, "4 stems expected"),
             (|parts| parts.config.factor = f32::NAN, "\"factor\""),
