@@ -1,7 +1,7 @@
 //! `model.safetensors`, whole or in shards: tensors by name, checked and in single precision.
 //!
-//! Files stay on disk: a tensor is read when it is asked for, piece by piece, so that opening a checkpoint takes the
-//! memory of its weights once.
+//! Files stay on disk: a tensor is read when it is asked for, piece by piece, so that no file is ever held beside its
+//! tensors.
 
 mod file;
 mod shards;
