@@ -33,7 +33,7 @@ pub use convert::{Conversion, convert};
 pub use encoder::{Encoder, InputKind, QueryWeighting, SparseEncoding, joined};
 pub use error::Error;
 pub use lifted::{
-    Expander, Lift, LiftConfig, LiftMeans, LiftedEncoder, MAX_LIFT_TERMS, QueryExpansion, VERSION as LIFT_VERSION,
+    Expander, Gate, Lift, LiftConfig, LiftMeans, LiftedEncoder, MAX_LIFT_TERMS, QueryExpansion, VERSION as LIFT_VERSION,
 };
 pub use open::{open, open_stored, open_stored_with, open_with};
 pub use transformer::{Norm, Pooling, SpladeActivation};

@@ -36,7 +36,7 @@ pub(super) struct TextTokenizer {
     pub(super) limited: bool,
     /// What is put around an empty text.
     frame: Vec<u32>,
-    lower_case: bool,
+    pub(super) lower_case: bool,
     with_special: bool,
     long_text: LongText,
     words: bool,
@@ -50,6 +50,8 @@ pub(super) struct Tokens {
     pub(super) added: Vec<bool>,
     /// For each id the word that it is of, by its number, where that is asked; none for added ones.
     pub(super) words: Vec<Option<u32>>,
+    /// For each id the bytes that it is of, prompt included, where words are asked; an empty range for added ones.
+    pub(super) places: Vec<(usize, usize)>,
     pub(super) truncated: bool,
 }
 
@@ -60,6 +62,7 @@ impl Tokens {
             ids: encoding.get_ids()[..len].to_vec(),
             added: mask.iter().map(|&mask| mask == 1).collect(),
             words: encoding.get_word_ids()[..len].to_vec(),
+            places: encoding.get_offsets()[..len].to_vec(),
             truncated: false,
         }
     }
@@ -82,6 +85,7 @@ impl Tokens {
                 ids: framed(&self.ids, start..end, &content),
                 added: framed(&self.added, start..end, &content),
                 words: framed(&self.words, start..end, &content),
+                places: framed(&self.places, start..end, &content),
                 truncated: false,
             });
             if end == content.end {
@@ -108,7 +112,7 @@ pub(super) struct TokenizerUse {
     pub(super) positions: usize,
     /// What becomes of longer texts.
     pub(super) long_text: LongText,
-    /// Whether it is asked which word a token is of.
+    /// Whether it is asked which word and which bytes a token is of.
     pub(super) words: bool,
 }
 
@@ -259,6 +263,7 @@ impl TextTokenizer {
         added[ids.len() - 1] = true;
         Ok(vec![Tokens {
             words: vec![None; ids.len()],
+            places: vec![(0, 0); ids.len()],
             ids,
             added,
             truncated,
@@ -282,6 +287,7 @@ impl TextTokenizer {
         Tokens {
             added: vec![false; len],
             words: vec![None; len],
+            places: vec![(0, 0); len],
             ids,
             truncated,
         }
