@@ -255,6 +255,14 @@ impl Lift {
         (&self.idf, &self.scales, &self.rows)
     }
 
+    /// Adds `weight` times the row of `stem`, where it has one, to `sum`.
+    pub(crate) fn add_row(&self, stem: &str, weight: f32, sum: &mut [f32]) {
+        let Some(&id) = self.ids.get(stem) else { return };
+        let row = &self.rows[id * self.config.width..][..self.config.width];
+        let step = weight * self.scales[id];
+        sum.iter_mut().zip(row).for_each(|(sum, &value)| *sum += step * f32::from(value));
+    }
+
     /// W in single precision, `[terms, width]`.
     pub(super) fn weights(&self) -> Vec<f32> {
         let rows = self.rows.chunks_exact(self.config.width).zip(&self.scales);

@@ -255,7 +255,7 @@ fn damaged_directories_are_refused_by_name() {
         ),
         (
             |dir| replace(dir, "lifted.json", "\"version\": 1", "\"version\": 2"),
-            "no tensor \"gate\"",
+            "tensor \"gate\" is missing",
         ),
         (|dir| replace(dir, "lifted.json", "english", "french"), "\"analyzer\""),
         (|dir| replace(dir, "lifted.json", "\"top\"", "\"tops\""), "tops"),
