@@ -254,6 +254,18 @@ pub enum Error {
         /// The driver's word on it.
         source: candle_core::Error,
     },
+    /// A model or an option is of a kind that cannot be trained.
+    #[error("{}: cannot be trained: {setting}: {expected} expected, {found} found", path.display())]
+    Untrainable {
+        /// The directory.
+        path: PathBuf,
+        /// What is in the way.
+        setting: &'static str,
+        /// What it is.
+        found: String,
+        /// What it may be.
+        expected: &'static str,
+    },
     /// A tensor operation failed: an internal fault.
     #[error("tensor operation: {0}")]
     Compute(#[from] candle_core::Error),
