@@ -6,6 +6,7 @@
 
 mod safetensors_writer;
 mod target;
+mod tensors;
 
 use crate::Error;
 use crate::checkpoint::{WEIGHTS_INDEX_NAME, WEIGHTS_NAME};
@@ -15,7 +16,8 @@ use serde::Serialize;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Component, Path, PathBuf};
-use target::Target;
+pub(crate) use target::{Target, previous};
+pub(crate) use tensors::{StoredTensor, write_tensors};
 
 /// What [`convert`] did.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
