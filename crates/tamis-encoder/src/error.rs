@@ -265,6 +265,7 @@ pub enum Error {
         found: String,
         /// What it may be.
         expected: &'static str,
+    },
     /// An option of training is out of range.
     #[error("training: {option} is {value}; {allowed} expected")]
     TrainingOption {

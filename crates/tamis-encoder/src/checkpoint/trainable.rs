@@ -7,6 +7,7 @@
 //! came in, or in one that other libraries read ([`export`]).
 
 mod cache;
+mod lifted;
 mod opening;
 mod options;
 mod prune;
@@ -18,6 +19,7 @@ mod tests;
 mod texts;
 mod transformer;
 
+pub use lifted::{LiftedTexts, TrainableLift};
 pub use options::{StartOptions, TableStart, TrainableOptions};
 pub use texts::StepTexts;
 

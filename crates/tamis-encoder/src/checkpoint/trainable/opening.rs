@@ -132,7 +132,7 @@ impl Settled {
     }
 }
 
-fn check(dir: &Path, options: &TrainableOptions) -> Result<(), Error> {
+pub(super) fn check(dir: &Path, options: &TrainableOptions) -> Result<(), Error> {
     if let Some(rate) = options.dropout.filter(|rate| !(0.0..1.0).contains(rate)) {
         return Err(untrainable(dir, "dropout", rate.to_string(), "a number from 0 to below 1"));
     }
@@ -146,7 +146,7 @@ fn check(dir: &Path, options: &TrainableOptions) -> Result<(), Error> {
     Ok(())
 }
 
-fn device(options: &TrainableOptions) -> Result<Device, Error> {
+pub(super) fn device(options: &TrainableOptions) -> Result<Device, Error> {
     let compute = Compute {
         device: options.device,
         precision: Precision::F32,
