@@ -43,7 +43,9 @@ pub use policy::{
 pub use preset::preset_names;
 pub use quantisation::{QuantisationHint, Rounding};
 pub use settings::{Setting, SettingSource};
-pub use trainable::{Pass, StartOptions, StepTexts, TableStart, TrainableModel, TrainableOptions};
+pub use trainable::{
+    DenseTexts, Pass, StartOptions, StepTexts, TableStart, TextStates, TrainableDense, TrainableModel, TrainableOptions,
+};
 pub use weights::WeightsSummary;
 pub(crate) use weights::{FILE_NAME as WEIGHTS_NAME, INDEX_NAME as WEIGHTS_INDEX_NAME};
 

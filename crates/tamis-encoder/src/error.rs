@@ -265,6 +265,7 @@ pub enum Error {
         found: String,
         /// What it may be.
         expected: &'static str,
+    },
     /// An option of training is out of range.
     #[error("training: {option} is {value}; {allowed} expected")]
     TrainingOption {
@@ -332,6 +333,14 @@ pub enum Error {
         tensor: String,
         /// What is wrong with it.
         reason: &'static str,
+    },
+    /// A saved run cannot be gone on with.
+    #[error("{}: {reason}", path.display())]
+    TrainingState {
+        /// The file or directory.
+        path: PathBuf,
+        /// Why not.
+        reason: String,
     },
     /// A tensor operation failed: an internal fault.
     #[error("tensor operation: {0}")]

@@ -78,7 +78,11 @@ impl TrainableModel {
         let [document, query] = [(document, places[0]), (query, places[1])]
             .map(|(side, place)| weigher(side, place, options, (dtype, &device)));
         let (document, query) = (document?, query?);
+        let query_root = other.map(|name| base.path().join(name));
         let model = Self {
+            query_root: query_root.map(|root| root.canonicalize().unwrap_or(root)),
+            query_files: files.query,
+            preset: decisions.preset.map(|(name, _)| name),
             base,
             transformers,
             document: document.hiding(columns),
@@ -132,7 +136,7 @@ impl Settled {
     }
 }
 
-fn check(dir: &Path, options: &TrainableOptions) -> Result<(), Error> {
+pub(super) fn check(dir: &Path, options: &TrainableOptions) -> Result<(), Error> {
     if let Some(rate) = options.dropout.filter(|rate| !(0.0..1.0).contains(rate)) {
         return Err(untrainable(dir, "dropout", rate.to_string(), "a number from 0 to below 1"));
     }
@@ -146,7 +150,7 @@ fn check(dir: &Path, options: &TrainableOptions) -> Result<(), Error> {
     Ok(())
 }
 
-fn device(options: &TrainableOptions) -> Result<Device, Error> {
+pub(super) fn device(options: &TrainableOptions) -> Result<Device, Error> {
     let compute = Compute {
         device: options.device,
         precision: Precision::F32,
