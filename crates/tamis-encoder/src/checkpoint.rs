@@ -43,7 +43,10 @@ pub use policy::{
 pub use preset::preset_names;
 pub use quantisation::{QuantisationHint, Rounding};
 pub use settings::{Setting, SettingSource};
-pub use trainable::{Pass, StartOptions, StepTexts, TableStart, TrainableModel, TrainableOptions};
+pub use trainable::{
+    DenseTexts, LiftedTexts, Pass, StartOptions, StepTexts, TableStart, TextStates, TrainableDense, TrainableLift,
+    TrainableModel, TrainableOptions,
+};
 pub use weights::WeightsSummary;
 pub(crate) use weights::{FILE_NAME as WEIGHTS_NAME, INDEX_NAME as WEIGHTS_INDEX_NAME};
 

@@ -334,6 +334,14 @@ pub enum Error {
         /// What is wrong with it.
         reason: &'static str,
     },
+    /// A saved run cannot be gone on with.
+    #[error("{}: {reason}", path.display())]
+    TrainingState {
+        /// The file or directory.
+        path: PathBuf,
+        /// Why not.
+        reason: String,
+    },
     /// A tensor operation failed: an internal fault.
     #[error("tensor operation: {0}")]
     Compute(#[from] candle_core::Error),

@@ -85,10 +85,8 @@ impl DenseEncoder {
         };
         let tokenizer = TextTokenizer::read(&files.dir, usage)?;
         tokenizer.check_fits(config.vocabulary)?;
-        if traced && tokenizer.lower_case {
-            // Lower case may take other bytes than the text itself, so that places are not its own.
-            let expected = "false, as gates need the places of tokens in the text,";
-            return Err(Error::field(&files.dir.join("sentence_bert_config.json"), "do_lower_case", expected, true));
+        if traced {
+            tokenizer.check_traces(&files.dir)?;
         }
         let file = WeightsFile::read(&files.dir)?;
         let parameters = load::backbone(&config, &file.tensors()?)?;

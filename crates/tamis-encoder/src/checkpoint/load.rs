@@ -75,6 +75,21 @@ pub(super) fn new_mlm_head(config: &ModelConfig, weights: &Weights<'_>) -> Vec<N
     tensors
 }
 
+/// Names under which checkpoints store a tensor a second time, each with the name that is computed with: a tied decoder
+/// beside the word embeddings, and two names of its bias. Only those of which both are there.
+pub(super) fn twins(config: &ModelConfig, weights: &Weights<'_>) -> Vec<(String, String)> {
+    let loader = Loader::new(config, weights);
+    let names = head_names(config.family);
+    let head = |part: &str| format!("{}{part}", loader.outer);
+    let [first, second] = names.biases;
+    let mut twins = vec![(head(second), head(first))];
+    if config.tied {
+        twins.push((head(names.decoder), loader.name(&format!("{}.weight", words_name(config.family)))));
+    }
+    twins.retain(|(twin, name)| twin != name && weights.contains(twin) && weights.contains(name));
+    twins
+}
+
 /// The prefix that the backbone's tensors lack and libraries expect beside a head, where they lack one.
 pub(super) fn missing_prefix(config: &ModelConfig, weights: &Weights<'_>) -> Option<&'static str> {
     let loader = Loader::new(config, weights);

@@ -36,7 +36,7 @@ pub(super) struct TextTokenizer {
     pub(super) limited: bool,
     /// What is put around an empty text.
     frame: Vec<u32>,
-    pub(super) lower_case: bool,
+    lower_case: bool,
     with_special: bool,
     long_text: LongText,
     words: bool,
@@ -325,6 +325,16 @@ impl TextTokenizer {
             .into_values()
             .max()
             .map_or(0, |id| id as usize + 1)
+    }
+
+    /// Refuses a tokenizer, of the encoder in `dir`, whose tokens do not know their places in the text as it is.
+    pub(super) fn check_traces(&self, dir: &Path) -> Result<(), Error> {
+        if !self.lower_case {
+            return Ok(());
+        }
+        // Lower case may take other bytes than the text itself.
+        let expected = "false, as gates need the places of tokens in the text,";
+        Err(Error::field(&dir.join("sentence_bert_config.json"), "do_lower_case", expected, true))
     }
 
     /// Refuses a vocabulary with ids beyond the `rows` of an embedding table.

@@ -7,6 +7,8 @@
 //! came in, or in one that other libraries read ([`export`]).
 
 mod cache;
+mod dense;
+mod export;
 mod lifted;
 mod opening;
 mod options;
@@ -18,11 +20,14 @@ mod start;
 mod tests;
 mod texts;
 mod transformer;
+mod writing;
 
+pub use dense::{DenseTexts, TextStates, TrainableDense};
 pub use lifted::{LiftedTexts, TrainableLift};
 pub use options::{StartOptions, TableStart, TrainableOptions};
 pub use texts::StepTexts;
 
+use super::layout::Side;
 use super::policy::{HeadKind, TermUnit};
 use crate::training::{NamedVariable, Randomness, Site, dropout};
 use crate::{Error, InputKind};
@@ -30,6 +35,7 @@ use candle_core::{DType, Device, Tensor};
 use side::{Table, TrainableSide, Weigher, Work};
 use start::Base;
 use std::ops::Range;
+use std::path::PathBuf;
 use texts::WordColumns;
 use transformer::TrainableTransformer;
 
@@ -39,6 +45,10 @@ use transformer::TrainableTransformer;
 pub struct TrainableModel {
     /// The directory that it was opened from, or one made of it.
     base: Base,
+    preset: Option<String>,
+    /// The directory of a query encoder that the settings name.
+    query_root: Option<PathBuf>,
+    query_files: Side,
     transformers: Vec<TrainableTransformer>,
     document: TrainableSide,
     query: TrainableSide,

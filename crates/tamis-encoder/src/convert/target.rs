@@ -1,8 +1,11 @@
 //! A directory that appears complete or not at all.
 
+use super::list;
 use crate::Error;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
 use std::fs::{self, File};
-use std::io::{BufWriter, Write};
+use std::io::{BufWriter, Read, Write};
 use std::path::{Path, PathBuf};
 
 /// A directory under a temporary name until [`Target::finish`]; removed when dropped before.
@@ -53,6 +56,11 @@ impl Target {
         })
     }
 
+    /// Where `path` inside the directory is until it is finished.
+    pub(crate) fn inside(&self, path: &Path) -> PathBuf {
+        self.unfinished.join(path)
+    }
+
     /// Copies the file `from` to `to` inside the directory.
     pub(crate) fn copy(&self, from: &Path, to: &Path) -> Result<(), Error> {
         let mut source = File::open(from).map_err(|source| Error::Read {
@@ -68,6 +76,30 @@ impl Target {
     /// Makes the file `to` inside the directory of `bytes`.
     pub(crate) fn write_bytes(&self, to: &Path, bytes: &[u8]) -> Result<(), Error> {
         self.write(to, |out| out.write_all(bytes).map_err(write(to)))
+    }
+
+    /// Makes the file `to` inside the directory of a JSON value.
+    pub(crate) fn write_json(&self, to: &str, value: &Value) -> Result<(), Error> {
+        self.write_bytes(Path::new(to), format!("{value:#}\n").as_bytes())
+    }
+
+    /// Moves the files of the directory itself that `is_moved` picks by name into `folder` inside it.
+    pub(crate) fn move_into(&self, folder: &Path, is_moved: &dyn Fn(&str) -> bool) -> Result<(), Error> {
+        let whole = self.unfinished.join(folder);
+        fs::create_dir_all(&whole).map_err(write(&whole))?;
+        for entry in fs::read_dir(&self.unfinished).map_err(write(&self.unfinished))? {
+            let entry = entry.map_err(write(&self.unfinished))?;
+            let name = entry.file_name();
+            if entry.path().is_file() && is_moved(&name.to_string_lossy()) {
+                fs::rename(entry.path(), whole.join(&name)).map_err(write(&whole))?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Every file so far, sorted, each with its size and its BLAKE3 hash.
+    pub(crate) fn files(&self) -> Result<Vec<FileSum>, Error> {
+        file_sums(&self.unfinished)
     }
 
     /// Makes the file `to` inside the directory with `fill`, and has it on the device.
@@ -116,6 +148,45 @@ impl Drop for Target {
             let _ = fs::remove_dir_all(&self.unfinished);
         }
     }
+}
+
+/// A file of a directory.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct FileSum {
+    /// Relative to the directory.
+    pub(crate) path: PathBuf,
+    pub(crate) bytes: u64,
+    pub(crate) blake3: String,
+}
+
+/// Every file below `dir`, sorted.
+pub(crate) fn file_sums(dir: &Path) -> Result<Vec<FileSum>, Error> {
+    let mut paths = Vec::new();
+    list(dir, Path::new(""), &mut paths)?;
+    let sum = |path: PathBuf| {
+        let whole = dir.join(&path);
+        let read = |source| Error::Read {
+            path: whole.clone(),
+            source,
+        };
+        let mut hasher = blake3::Hasher::new();
+        let mut file = File::open(&whole).map_err(read)?;
+        let (mut bytes, mut piece) = (0, vec![0; 1 << 20]);
+        loop {
+            let len = file.read(&mut piece).map_err(read)?;
+            if len == 0 {
+                break;
+            }
+            hasher.update(&piece[..len]);
+            bytes += len as u64;
+        }
+        Ok(FileSum {
+            path,
+            bytes,
+            blake3: hasher.finalize().to_hex().to_string(),
+        })
+    };
+    paths.into_iter().map(sum).collect()
 }
 
 /// Where the directory `path` is while another takes its place: what a kill at that moment leaves.

@@ -264,7 +264,7 @@ impl Lift {
     }
 
     /// W in single precision, `[terms, width]`.
-    pub(super) fn weights(&self) -> Vec<f32> {
+    pub(crate) fn weights(&self) -> Vec<f32> {
         let rows = self.rows.chunks_exact(self.config.width).zip(&self.scales);
         rows.flat_map(|(row, scale)| row.iter().map(move |&value| f32::from(value) * scale))
             .collect()

@@ -5,22 +5,17 @@
 //! is the score before the expansion is cut to its largest entries. W, the idf table and the queries with them stay as
 //! they are: documents learn to meet them, and W is solved for again afterwards.
 
-use super::options::TrainableOptions;
-use super::opening::{check, device, untrainable};
-use super::transformer::TrainableTransformer;
-use super::{Pass, from, place};
-use crate::checkpoint::config::ModelConfig;
-use crate::checkpoint::dense_layout::{DenseFiles, DensePooling, dense_files};
-use crate::checkpoint::layout::prompts;
-use crate::checkpoint::policy::LongText;
-use crate::checkpoint::tokenizer::{TextTokenizer, TokenizerUse, Tokens};
-use crate::checkpoint::weights::Frozen;
-use crate::lexical::Analyzer;
+use super::dense::{DenseTexts, TrainableDense};
+use super::opening::untrainable;
+use super::{Pass, TrainableOptions};
+use crate::checkpoint::dense_layout::DensePooling;
+use crate::checkpoint::tokenizer::Tokens;
+use crate::convert::Target;
+use crate::lexical::{Analyzer, Token};
 use crate::lifted::{Gate, Lift, LiftedEncoder};
-use crate::training::{NamedVariable, dropout};
+use crate::training::{NamedVariable, TextModel};
 use crate::{Error, InputKind};
-use candle_core::{D, DType, Device, Tensor, Var};
-use rayon::prelude::*;
+use candle_core::{DType, Tensor, Var};
 use std::collections::{BTreeSet, HashMap};
 use std::ops::Range;
 use std::path::{Path, PathBuf};
@@ -29,21 +24,18 @@ use std::path::{Path, PathBuf};
 pub struct TrainableLift {
     path: PathBuf,
     lift: Lift,
-    files: DenseFiles,
-    tokenizer: TextTokenizer,
-    prompt: String,
-    transformer: TrainableTransformer,
+    dense: TrainableDense,
     gate: [Var; 2],
     /// `[1, width]`.
     mean: Tensor,
-    dtype: DType,
-    device: Device,
 }
 
 /// The texts of one step.
 pub struct LiftedTexts {
     queries: Vec<QueryText>,
     documents: Vec<DocumentText>,
+    /// The documents as the dense encoder reads them.
+    dense: DenseTexts,
     /// Stems of the queries.
     stems: usize,
 }
@@ -56,7 +48,6 @@ struct QueryText {
 }
 
 struct DocumentText {
-    tokens: Tokens,
     /// Whether each token is of the text itself.
     own: Vec<bool>,
     occurrences: Vec<Occurrence>,
@@ -90,79 +81,52 @@ impl TrainableLift {
     }
 
     fn open_as(dir: &Path, options: &TrainableOptions, dtype: DType) -> Result<Self, Error> {
-        check(dir, options)?;
-        let device = device(options)?;
-        let lift = Lift::read(dir)?;
-        let dense = LiftedEncoder::dense_dir(dir);
-        let files = dense_files(&dense)?;
-        if files.pooling != DensePooling::Mean || !files.normalised {
-            let found = format!("{:?}, {}", files.pooling, if files.normalised { "normalised" } else { "as it is" });
+        let path = dir.canonicalize().map_err(|source| Error::Read {
+            path: dir.to_owned(),
+            source,
+        })?;
+        let lift = Lift::read(&path)?;
+        let dense = TrainableDense::open_as(&LiftedEncoder::dense_dir(&path), (None, true), options, dtype)?;
+        let (pooling, normalised) = dense.pooling();
+        if pooling != DensePooling::Mean || !normalised {
+            let found = format!("{pooling:?}, {}", if normalised { "normalised" } else { "as it is" });
             return Err(untrainable(dir, "pooling", found, "the mean of hidden states, normalised"));
         }
-        let config = ModelConfig::read(&files.dir.join("config.json"))?;
-        let usage = TokenizerUse {
-            with_special: true,
-            max_length: None,
-            positions: config.positions,
-            long_text: LongText::Truncate,
-            words: true,
-        };
-        let tokenizer = TextTokenizer::read(&files.dir, usage)?;
-        tokenizer.check_fits(config.vocabulary)?;
-        let [prompt, _] = prompts(&dense)?;
-        let frozen = Frozen {
-            embeddings: options.frozen_embeddings || options.frozen_layers > 0,
-            layers: options.frozen_layers,
-        };
-        let dropout = options.dropout.map_or_else(|| config.dropout(), Ok)?;
-        let (weights_dir, place) = (files.dir.clone(), (dtype, &device));
-        let transformer = TrainableTransformer::new(
-            (weights_dir, "dense"),
-            (config, dropout),
-            Vec::new(),
-            (frozen, options.activation_cache_bytes),
-            place,
-        )?;
-        // Reads every tensor that takes part.
-        transformer.graph(true)?;
         let width = lift.config().width;
-        if transformer.config.width != width {
-            let config = dir.join("lifted.json");
-            let expected = format!("{}, the width of the dense encoder,", transformer.config.width);
-            return Err(Error::field(&config, "width", expected, width));
+        if dense.width() != width {
+            let expected = format!("{}, the width of the dense encoder,", dense.width());
+            return Err(Error::field(&path.join("lifted.json"), "width", expected, width));
         }
         let rest = || Gate {
             weights: vec![0.0; width],
             bias: 0.0,
         };
         let gate = lift.gate().cloned().unwrap_or_else(rest);
-        let tensor = |values: &[f32], shape: &[usize]| Tensor::from_slice(values, shape, &device)?.to_dtype(dtype);
+        let (_, device) = dense.place();
+        let tensor = |values: &[f32], shape: &[usize]| Tensor::from_slice(values, shape, device)?.to_dtype(dtype);
         Ok(Self {
             gate: [
                 Var::from_tensor(&tensor(&gate.weights, &[width, 1])?)?,
                 Var::from_tensor(&tensor(&[gate.bias], &[1])?)?,
             ],
             mean: tensor(&lift.means().documents, &[1, width])?,
-            path: dir.to_owned(),
+            path,
             lift,
-            files,
-            tokenizer,
-            prompt,
-            transformer,
-            dtype,
-            device,
+            dense,
         })
     }
 
-    /// The variables, sorted by name: `dense.` and the tensor's name, `gate.bias`, `gate.weight`.
+    /// The variables, sorted by name: `shared.` and the name of a tensor of the dense encoder, `gate.bias`, `gate.weight`.
     #[must_use]
     pub fn variables(&self) -> Vec<NamedVariable> {
-        let dense = self.transformer.variables();
         let [weights, bias] = &self.gate;
         let gate = [("gate.bias", bias), ("gate.weight", weights)];
-        let gate = gate.map(|(name, var)| (name.to_owned(), var.clone()));
-        let mut variables: Vec<NamedVariable> =
-            dense.chain(gate).map(|(name, var)| NamedVariable { name, var }).collect();
+        let gate = gate.map(|(name, var)| NamedVariable {
+            name: name.to_owned(),
+            var: var.clone(),
+        });
+        let mut variables = self.dense.variables();
+        variables.extend(gate);
         variables.sort_by(|a, b| a.name.cmp(&b.name));
         variables
     }
@@ -202,18 +166,19 @@ impl TrainableLift {
         let bags: Vec<HashMap<String, u32>> = queries.iter().map(|query| bag(query)).collect();
         let stems: BTreeSet<&str> = bags.iter().flat_map(|bag| bag.keys().map(String::as_str)).collect();
         let columns: HashMap<&str, usize> = stems.iter().zip(0..).map(|(&stem, at)| (stem, at)).collect();
-        let document = |(at, text): (usize, &&str)| {
-            let tokens = self.tokenizer.split(&self.prompt, text);
-            let mut tokens = tokens.map_err(|reason| Error::Tokenise {
-                text: queries.len() + at,
+        let dense = self.dense.read(&[], documents).map_err(|error| match error {
+            Error::Tokenise { text, reason } => Error::Tokenise {
+                text: queries.len() + text,
                 reason,
-            })?;
-            Ok(self.document(text, tokens.swap_remove(0), &columns))
-        };
+            },
+            other => other,
+        })?;
+        let read = documents.iter().zip(dense.of(InputKind::Document));
         Ok(LiftedTexts {
             queries: bags.iter().map(|bag| self.query(bag, &columns)).collect(),
-            documents: documents.par_iter().enumerate().map(document).collect::<Result<_, Error>>()?,
+            documents: read.map(|(text, tokens)| self.document(text, tokens, &columns)).collect(),
             stems: columns.len(),
+            dense,
         })
     }
 
@@ -235,8 +200,8 @@ impl TrainableLift {
         query
     }
 
-    fn document(&self, text: &str, tokens: Tokens, columns: &HashMap<&str, usize>) -> DocumentText {
-        let before = self.prompt.len();
+    fn document(&self, text: &str, tokens: &Tokens, columns: &HashMap<&str, usize>) -> DocumentText {
+        let before = self.dense.document_prompt().len();
         let own = tokens.places.iter().zip(&tokens.added).map(|(&(start, _), &added)| !added && start >= before);
         let own: Vec<bool> = own.collect();
         let starts: Vec<(usize, usize)> =
@@ -244,7 +209,7 @@ impl TrainableLift {
         let words: Vec<_> = Analyzer.tokens(text).collect();
         let mut counts: HashMap<&str, u32> = HashMap::new();
         words.iter().for_each(|word| *counts.entry(word.text.as_ref()).or_default() += 1);
-        let occurrence = |word: &crate::lexical::Token<'_>| {
+        let occurrence = |word: &Token<'_>| {
             let column = *columns.get(word.text.as_ref())?;
             let first = starts.partition_point(|&(start, _)| start < word.start);
             let token = starts.get(first).filter(|&&(start, _)| start < word.end).map(|&(_, at)| at);
@@ -256,7 +221,6 @@ impl TrainableLift {
         DocumentText {
             occurrences: words.iter().filter_map(occurrence).collect(),
             own,
-            tokens,
         }
     }
 
@@ -273,10 +237,7 @@ impl TrainableLift {
     ) -> Result<Tensor, Error> {
         match kind {
             InputKind::Query => self.represent_queries(&texts.queries[range], texts.stems),
-            InputKind::Document => {
-                let start = range.start;
-                self.represent_documents(&texts.documents[range], texts.stems, start, pass)
-            }
+            InputKind::Document => self.represent_documents(texts, range, pass),
         }
     }
 
@@ -290,41 +251,19 @@ impl TrainableLift {
         self.tensor(values, (queries.len(), columns))
     }
 
-    fn represent_documents(
-        &self,
-        documents: &[DocumentText],
-        stems: usize,
-        start: usize,
-        pass: Pass,
-    ) -> Result<Tensor, Error> {
+    fn represent_documents(&self, texts: &LiftedTexts, range: Range<usize>, pass: Pass) -> Result<Tensor, Error> {
+        let documents = &texts.documents[range.clone()];
         if documents.is_empty() {
-            return self.tensor(Vec::new(), (0, stems + self.lift.config().width));
+            return self.tensor(Vec::new(), (0, texts.stems + self.lift.config().width));
         }
-        let graph = self.transformer.graph(pass.tracked)?;
-        let ids: Vec<&[u32]> = documents.iter().map(|document| document.tokens.ids.as_slice()).collect();
-        let rate = self.transformer.dropout;
-        let drop = pass.randomness.filter(|_| rate > 0.0).map(|randomness| {
-            move |x: &Tensor, rows: &[usize], site: usize| {
-                let site = place(InputKind::Document, site).map_err(candle_core::Error::wrap)?;
-                dropout(x, rate, site, rows, from(randomness, start)?).map_err(candle_core::Error::wrap)
-            }
-        });
-        let (hidden, rows) = self.transformer.hidden(&graph, &ids, drop.as_ref().map(|drop| drop as _))?;
-        let vectors = self.vectors(&hidden, &rows.ranges)?;
-        let lexical = self.lexical_weights(&hidden, documents, (&rows.ranges, stems), pass)?;
+        let states = self.dense.states(&texts.dense, InputKind::Document, range, pass)?;
+        let vectors = self.dense.pooled(&states)?.broadcast_sub(&self.mean)?;
+        let vectors = (vectors * f64::from(self.lift.config().factor))?;
+        let lexical = self.lexical_weights(&states.states, documents, (&states.ranges, texts.stems), pass)?;
         Ok(match lexical {
             Some(lexical) => Tensor::cat(&[lexical, vectors], 1)?,
             None => vectors,
         })
-    }
-
-    /// `factor (e - mean)`, `[texts, width]`.
-    fn vectors(&self, hidden: &Tensor, ranges: &[Range<usize>]) -> Result<Tensor, Error> {
-        let average = self.averages(ranges.iter().map(|range| range.clone().collect()), hidden.dim(0)?)?;
-        let sums = average.matmul(hidden)?;
-        let length = (sums.sqr()?.sum_keepdim(D::Minus1)? + 1e-24)?.sqrt()?;
-        let centred = sums.broadcast_div(&length)?.broadcast_sub(&self.mean)?;
-        Ok((centred * f64::from(self.lift.config().factor))?)
     }
 
     /// Gated lexical weights over the stems, `[texts, stems]`; none without stems.
@@ -366,11 +305,12 @@ impl TrainableLift {
         }
         let lexical = self.tensor(vec![0.0; documents.len() * stems], documents.len() * stems)?;
         let len = factors.len();
+        let (_, device) = self.dense.place();
         let lexical = match len {
             0 => lexical,
             _ => {
-                let from = Tensor::from_vec(from, len, &self.device)?;
-                let to = Tensor::from_vec(to, len, &self.device)?;
+                let from = Tensor::from_vec(from, len, device)?;
+                let to = Tensor::from_vec(to, len, device)?;
                 let weights = (all.index_select(&from, 0)? * self.tensor(factors, len)?)?;
                 lexical.index_add(&to, &weights, 0)?
             }
@@ -394,21 +334,59 @@ impl TrainableLift {
     }
 
     fn tensor<S: Into<candle_core::Shape>>(&self, values: Vec<f32>, shape: S) -> Result<Tensor, Error> {
-        Ok(Tensor::from_vec(values, shape, &self.device)?.to_dtype(self.dtype)?)
+        let (dtype, device) = self.dense.place();
+        Ok(Tensor::from_vec(values, shape, device)?.to_dtype(dtype)?)
     }
 }
 
 impl LiftedTexts {
-    /// Tokens of all documents, special ones included; queries are not read by a model.
-    #[must_use]
-    pub fn tokens(&self) -> usize {
-        self.documents.iter().map(|document| document.tokens.ids.len()).sum()
-    }
-
     /// Stems of the queries: the first columns.
     #[must_use]
     pub fn stems(&self) -> usize {
         self.stems
+    }
+}
+
+impl TextModel for TrainableLift {
+    type Texts = LiftedTexts;
+
+    fn variables(&self) -> Vec<NamedVariable> {
+        self.variables()
+    }
+
+    fn read(&self, queries: &[&str], documents: &[&str]) -> Result<LiftedTexts, Error> {
+        self.read(queries, documents)
+    }
+
+    fn represent(&self, texts: &LiftedTexts, kind: InputKind, range: Range<usize>, pass: Pass) -> Result<Tensor, Error> {
+        self.represent_part(texts, kind, range, pass)
+    }
+
+    /// Of documents alone: queries are read by no model.
+    fn tokens(&self, texts: &LiftedTexts) -> usize {
+        self.dense.tokens(&texts.dense)
+    }
+
+    fn term_recall(&self, _: &LiftedTexts, _: usize) -> Result<Option<(Tensor, Tensor)>, Error> {
+        Ok(None)
+    }
+
+    fn vocabulary(&self) -> Option<usize> {
+        None
+    }
+
+    fn idf(&self) -> Option<Vec<f32>> {
+        None
+    }
+
+    /// A directory that [`LiftedEncoder`] opens.
+    fn save(&self, dir: &Path) -> Result<(), Error> {
+        let target = Target::replace(dir)?;
+        for (name, bytes) in self.lift()?.to_files()? {
+            target.write_bytes(Path::new(name), &bytes)?;
+        }
+        self.dense.save_into(&target, Path::new("dense"))?;
+        target.finish()
     }
 }
 
@@ -424,3 +402,6 @@ fn bag(query: &str) -> HashMap<String, u32> {
 fn index(at: usize) -> Result<u32, Error> {
     Ok(u32::try_from(at).map_err(candle_core::Error::wrap)?)
 }
+
+#[cfg(test)]
+mod tests;

@@ -78,7 +78,11 @@ impl TrainableModel {
         let [document, query] = [(document, places[0]), (query, places[1])]
             .map(|(side, place)| weigher(side, place, options, (dtype, &device)));
         let (document, query) = (document?, query?);
+        let query_root = other.map(|name| base.path().join(name));
         let model = Self {
+            query_root: query_root.map(|root| root.canonicalize().unwrap_or(root)),
+            query_files: files.query,
+            preset: decisions.preset.map(|(name, _)| name),
             base,
             transformers,
             document: document.hiding(columns),

@@ -372,7 +372,7 @@ fn parsed(path: &Path) -> Result<Value, Error> {
 }
 
 /// The files of a transformer beside its weights and its sizes: tokenizer and lengths.
-fn plain_files(dir: &Path) -> Result<Vec<String>, Error> {
+pub(super) fn plain_files(dir: &Path) -> Result<Vec<String>, Error> {
     let failed = |source| Error::Read {
         path: dir.to_owned(),
         source,

@@ -54,7 +54,9 @@ impl TrainableTransformer {
         (frozen, cache_bytes): (Frozen, usize),
         place: (DType, &Device),
     ) -> Result<Self, Error> {
-        let store = VariableStore::new(WeightsFile::read(&dir)?, frozen, place);
+        let mut store = VariableStore::new(WeightsFile::read(&dir)?, frozen, place);
+        let twins = load::twins(&config, &store.files().tensors()?);
+        store.share(twins)?;
         Ok(Self {
             dir,
             label,

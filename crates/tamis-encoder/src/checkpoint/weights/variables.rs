@@ -44,6 +44,8 @@ pub(in crate::checkpoint) struct VariableStore {
     frozen: Frozen,
     dtype: DType,
     device: Device,
+    /// Second names of tensors, with the first.
+    twins: BTreeMap<String, String>,
     read: Mutex<BTreeMap<String, Stored>>,
 }
 
@@ -62,8 +64,28 @@ impl VariableStore {
             frozen,
             dtype,
             device: device.clone(),
+            twins: BTreeMap::new(),
             read: Mutex::default(),
         }
+    }
+
+    /// Has one variable for each of `twins`, (second name, first name), whose tensors are stored equal.
+    pub(in crate::checkpoint) fn share(&mut self, twins: Vec<(String, String)>) -> Result<(), Error> {
+        for (twin, name) in twins {
+            if self.files.stored(&twin)? == self.files.stored(&name)? {
+                self.twins.insert(twin, name);
+            }
+        }
+        Ok(())
+    }
+
+    /// The variables by every name that the file has for them.
+    pub(in crate::checkpoint) fn written(&self) -> Vec<(String, Var)> {
+        let variables = self.variables();
+        let of = |name: &String| variables.iter().find(|(other, _)| other == name);
+        let twins = self.twins.iter();
+        let twins: Vec<(String, Var)> = twins.filter_map(|(twin, name)| Some((twin.clone(), of(name)?.1.clone()))).collect();
+        [variables.clone(), twins].concat()
     }
 
     /// The tensors, for a loader; those that are not `tracked` leave no trace in what is computed from them.
@@ -92,6 +114,7 @@ impl VariableStore {
 
     /// The tensor as it stands now.
     pub(super) fn tensor(&self, name: &str, shape: &[usize], tracked: bool) -> Result<Tensor, Error> {
+        let name = self.twins.get(name).map_or(name, String::as_str);
         let stored = self.lock().get(name).cloned();
         let stored = match stored {
             Some(stored) => stored,

@@ -177,7 +177,7 @@ mod tests {
             refresh_every: 2,
         };
         let mut frequencies = DocumentFrequencies::new(options, 2).expect("valid");
-        let documents = |rows: &[[f32; 2]]| Tensor::new(rows, &Device::Cpu).expect("small");
+        let documents = |rows: &[[f32; 2]]| Tensor::from_iter(rows.as_flattened().to_vec(), &Device::Cpu).and_then(|values| values.reshape((rows.len(), 2))).expect("small");
         let quarter = documents(&[[1.0, 0.0], [0.0, 0.0], [0.0, 0.0], [0.0, 3.0]]);
         assert!(frequencies.update(0, &quarter).expect("fits"));
         assert_eq!(frequencies.weights(), Some([0.5, 0.5].as_slice()));
