@@ -1,5 +1,9 @@
 //! Trainable models against the encoder, their gradients against finite differences.
 
+mod gradients;
+mod starts;
+mod writes;
+
 use super::*;
 use crate::{Checkpoint, CheckpointOptions, Encoder};
 use std::collections::BTreeMap;
