@@ -4,7 +4,8 @@ use super::{difference, fixture, matrix, numbers, values, variable};
 use candle_core::{DType, Tensor, Var};
 use serde_json::Value;
 use tamis_encoder::training::{
-    Candidates, ColumnWeights, Loss, LossInput, LossValue, Penalties, Penalty, PenaltyInput, TermTargets,
+    Candidates, ColumnWeights, Controlled, Controller, ControllerOptions, Loss, LossInput, LossValue, Penalties,
+    Penalty, PenaltyInput, Side, TermTargets,
 };
 
 /// A batch of the fixtures.
@@ -202,17 +203,32 @@ fn a_controller_multiplies_the_weights_of_its_side() {
         {"side": "document", "regulariser": {"flops": {}}, "weight": 0.5,
          "schedule": {"linear": {"length": {"steps": 4}}}},
         {"side": "query", "regulariser": "l1", "weight": 2.0},
+        {"side": "document", "regulariser": "anti_zero", "weight": 3.0},
     ]));
     let mut penalties = Penalties::new(penalties, 8).expect("valid");
-    penalties.steer(tamis_encoder::training::Side::Document, 10.0);
-    let weights = penalties.weights(1);
-    assert_eq!(
-        weights,
-        [("document_flops".to_owned(), 2.5), ("query_l1".to_owned(), 2.0)]
-    );
+    let weights =
+        |penalties: &Penalties| -> Vec<f64> { penalties.weights(1).into_iter().map(|weight| weight.1).collect() };
+    for (measure, expected) in [
+        (Controlled::DocumentLength, [1.25, 2.0, 3.0]),
+        (Controlled::QueryLength, [0.25, 10.0, 3.0]),
+        (Controlled::Flops, [1.25, 10.0, 3.0]),
+    ] {
+        let mut controller = Controller::new(ControllerOptions::new(measure, 1.0)).expect("valid");
+        let mut state = controller.state();
+        state.factor = 5.0;
+        controller.restore(state).expect("a state");
+        let mut steered = penalties.clone();
+        steered.follow(&controller);
+        assert_eq!(weights(&steered), expected, "{measure:?}");
+    }
+    penalties.steer(Side::Document, 10.0);
+    assert_eq!(weights(&penalties), [2.5, 2.0, 3.0]);
+    let names: Vec<String> = penalties.weights(1).into_iter().map(|weight| weight.0).collect();
+    assert_eq!(names, ["document_flops", "query_l1", "document_anti_zero"]);
     let fixtures = fixture("losses.json");
     let batch = Batch::read(&fixtures["batches"][0], DType::F64);
     let value = batch.penalties(&penalties, 1, &ColumnWeights::default());
-    let total = 2.5 * values(&value.terms[0].1)[0] + 2.0 * values(&value.terms[1].1)[0];
+    let term = |at: usize| values(&value.terms[at].1)[0];
+    let total = 2.5 * term(0) + 2.0 * term(1) + 3.0 * term(2);
     assert!((values(&value.total)[0] - total).abs() < 1e-12);
 }
