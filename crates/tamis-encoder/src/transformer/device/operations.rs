@@ -46,7 +46,7 @@ pub(super) fn activate(x: &Tensor, activation: HiddenActivation) -> Result<Tenso
 }
 
 /// The weight of a logit.
-pub(super) fn weigh(logits: &Tensor, weighting: Weighting) -> Result<Tensor> {
+pub(crate) fn weigh(logits: &Tensor, weighting: Weighting) -> Result<Tensor> {
     let positive = match weighting.activation {
         SpladeActivation::Relu | SpladeActivation::Log1pRelu => logits.relu()?,
         SpladeActivation::Identity => logits.clone(),
