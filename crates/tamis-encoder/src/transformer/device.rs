@@ -27,22 +27,22 @@ use padded::{Padded, indices};
 use ragged::Loan;
 use transfer::Transfer;
 
-/// The factors of dropout at a site of the network, `[rows, width]`: 0 are the embeddings, 1 + 2l and 2 + 2l what the
-/// attention and the feed-forward block of layer l add.
-pub(crate) type Dropout<'a> = &'a dyn Fn(usize) -> Result<Tensor>;
+/// Drops numbers of `(values, rows of each text, site)`: rows of padding may follow a text's own. Site 0 is behind the
+/// embeddings, 1 + 2l and 2 + 2l are behind the attention and the feed-forward block of layer l.
+pub(crate) type Dropout<'a> = &'a dyn Fn(&Tensor, &[usize], usize) -> Result<Tensor>;
 
-/// Dropout over the cells of a padded batch.
-struct Drop<'a> {
-    masks: Option<Dropout<'a>>,
-    /// The row of each cell.
-    cells: Tensor,
+/// Dropout over the cells of a batch.
+struct Dropped<'a> {
+    dropout: Option<Dropout<'a>>,
+    /// Cells of each text.
+    texts: Vec<usize>,
 }
 
-impl Drop<'_> {
+impl Dropped<'_> {
     fn apply(&self, x: Tensor, site: usize) -> Result<Tensor> {
-        match self.masks {
+        match self.dropout {
             None => Ok(x),
-            Some(masks) => x.mul(&masks(site)?.index_select(&self.cells, 0)?),
+            Some(dropout) => dropout(&x, &self.texts, site),
         }
     }
 }
@@ -114,12 +114,12 @@ impl DeviceBackbone {
         if batch.length == 0 {
             return Tensor::zeros((0, parameters.words.dim(1)?), parameters.words.dtype(), device);
         }
-        let drop = Drop {
-            masks: dropout,
-            cells: batch.rows_of_cells(device)?,
+        let drop = Dropped {
+            dropout,
+            texts: vec![batch.length; batch.texts],
         };
         let mut x = match below {
-            Some(below) => below.index_select(&drop.cells, 0)?,
+            Some(below) => below.index_select(&batch.rows_of_cells(device)?, 0)?,
             None => drop.apply(self.embed(rows, &batch)?, 0)?,
         };
         let attention = Attention::new(&batch, &parameters.layers, parameters.heads, &x, queries_per_block)?;

@@ -26,7 +26,7 @@ pub(super) use loan::Loan;
 use super::{Dropout, places_of};
 use crate::transformer::{HiddenActivation, LinearParameters, NormParameters, Parameters, Rotary, Rows, Weighting};
 use attention::{Attention, Texts, Turns};
-use candle_core::{DType, Result, Tensor};
+use candle_core::{DType, Device, Result, Tensor};
 use element::Element;
 use std::ops::Range;
 use std::sync::Arc;
@@ -117,7 +117,20 @@ fn forward_in<E: Element>(
         let words = &parameters.words;
         return Tensor::zeros((0, words.dim(1)?), words.dtype(), words.device());
     }
-    let mask = |site: usize| dropout.map(|dropout| dropout(site)).transpose();
+    // What dropout makes of ones are the factors that a layer takes.
+    let lengths: Vec<usize> = rows.ranges.iter().map(Range::len).collect();
+    let ones = match dropout {
+        Some(_) => Some(Tensor::ones(
+            (rows.ids.len(), parameters.words.dim(1)?),
+            E::DTYPE,
+            &Device::Cpu,
+        )?),
+        None => None,
+    };
+    let mask = |site: usize| {
+        let pair = dropout.zip(ones.as_ref());
+        pair.map(|(dropout, ones)| dropout(ones, &lengths, site)).transpose()
+    };
     let mut x = match below {
         Some(below) => below.clone(),
         None => embed::<E>((parameters, words), rows, mask(0)?)?,

@@ -226,7 +226,10 @@ struct Source {
 impl Source {
     /// Between 0 and 1, from a linear congruential generator.
     fn next(&mut self) -> f32 {
-        self.state = self.state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        self.state = self
+            .state
+            .wrapping_mul(6_364_136_223_846_793_005)
+            .wrapping_add(1_442_695_040_888_963_407);
         #[expect(clippy::cast_precision_loss, reason = "24 bits fit")]
         let share = (self.state >> 40) as f32 / 16_777_216.0;
         share

@@ -143,11 +143,16 @@ fn batch(texts: &[&[u32]]) -> Rows {
 
 const TEXTS: [&[u32]; 5] = [&[2, 5, 7, 3, 9, 4, 6], &[8, 0], &[], &[10, 10, 1, 3], &[5]];
 
-/// Factors of dropout that differ by site and place.
-fn dropout(rows: &Rows, site: usize) -> Tensor {
-    let factors = (0..rows.ids.len() * WIDTH).map(|at| f64::from(u8::from((at * 7 + site) % 5 > 0)) * 1.25);
-    let factors = Tensor::from_vec(factors.collect(), (rows.ids.len(), WIDTH), &Device::Cpu);
-    factors.expect("as many as the shape has")
+/// Dropout by site, place in the text and column.
+fn dropout(x: &Tensor, texts: &[usize], site: usize) -> Result<Tensor> {
+    let places = texts.iter().flat_map(|&length| 0..length);
+    let factor = |at: usize| f64::from(u8::from((at * 7 + site) % 5 > 0)) * 1.25;
+    let factors = places.flat_map(|place| (0..WIDTH).map(move |column| factor(place * WIDTH + column)));
+    x.mul(&Tensor::from_vec(
+        factors.collect::<Vec<f64>>(),
+        x.shape(),
+        &Device::Cpu,
+    )?)
 }
 
 fn rule(pooling: Pooling, activation: SpladeActivation) -> PoolRule {
@@ -200,7 +205,7 @@ impl Model {
 
     /// Sums weights with factors that differ, so that no gradient is zero by symmetry.
     fn loss(&self, rows: &Rows, rule: &PoolRule, way: Way) -> Tensor {
-        let hidden = self.hidden(rows, Some(&|site| Ok(dropout(rows, site))), way);
+        let hidden = self.hidden(rows, Some(&dropout), way);
         let pooled = self.pool(&hidden, rows, rule, way);
         let factors: Vec<f64> = (0..pooled.elem_count()).map(|at| (at as f64 * 0.7).sin()).collect();
         let factors = Tensor::from_vec(factors, pooled.shape(), &Device::Cpu).expect("as many");
@@ -276,8 +281,7 @@ fn gradients_of_models_with_tables_reach_every_parameter() {
 fn ragged_rows_are_as_padded_ones() {
     for parameters in [modern, classic] {
         let (model, rows) = (Model::new(parameters, true), batch(&TEXTS));
-        let masks: Dropout<'_> = &|site| Ok(dropout(&rows, site));
-        for dropout in [None, Some(masks)] {
+        for dropout in [None, Some(&dropout as Dropout<'_>)] {
             let [padded, ragged] = WAYS.map(|way| model.hidden(&rows, dropout, way));
             assert_near(&ragged, &padded);
             let below = model.backbone.forward_from(&rows, Some(&padded), dropout);
