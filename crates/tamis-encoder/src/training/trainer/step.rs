@@ -14,7 +14,7 @@ use std::ops::Range;
 
 /// Of the parts of a step, summed.
 #[derive(Default)]
-struct Tally {
+pub(super) struct Tally {
     loss: f64,
     terms: Vec<(String, f64)>,
     sparsity: [f64; 3],
@@ -86,7 +86,7 @@ impl<M: TextModel> Trainer<M> {
     }
 
     /// Gradients of `batch`, which is part `number` of the step, into `gradients`.
-    fn part(
+    pub(super) fn part(
         &mut self,
         batch: &TextBatch<'_>,
         number: usize,

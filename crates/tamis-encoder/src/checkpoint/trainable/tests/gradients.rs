@@ -46,11 +46,11 @@ fn check_variable<M: TextModel>(model: &M, variable: &NamedVariable, gradient: &
             variable.var.set(&changed).expect("one shape");
             loss(model).to_scalar::<f64>().expect("a number")
         };
-        let difference = (at_offset(1e-6) - at_offset(-1e-6)) / 2e-6;
+        let difference = (at_offset(1e-7) - at_offset(-1e-7)) / 2e-7;
         at_offset(0.0);
         let error = (difference - gradient[element]).abs();
         assert!(
-            error < 1e-6 * (1.0 + difference.abs()),
+            error < 1e-5 * (1.0 + difference.abs()),
             "{} [{element}]: {}, {difference} expected",
             variable.name,
             gradient[element]
