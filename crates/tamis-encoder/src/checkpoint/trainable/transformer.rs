@@ -93,7 +93,7 @@ impl TrainableTransformer {
                 let bias = weights.find(&["bias".to_owned()], &[1])?;
                 let zeros = weights.zeros(config.vocabulary)?;
                 let bias = bias.map_or_else(|| Ok(zeros.clone()), |bias| zeros.broadcast_add(&bias))?;
-                Some(DeviceMlmHead::bare(words.clone(), bias))
+                Some(DeviceMlmHead::bare(words.clone(), bias)?)
             }
             false => None,
         };
