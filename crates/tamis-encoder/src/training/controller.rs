@@ -282,15 +282,21 @@ mod tests {
         let options = ControllerOptions::new(Controlled::Flops, 2.5);
         let mut whole = Controller::new(options).expect("valid");
         let values = [9.0, 8.0, 0.0, 3.0, 2.0, 2.6, 1.0];
-        values.map(|value| whole.observe_value(value));
+        for value in values {
+            whole.observe_value(value);
+        }
         let mut first = Controller::new(options).expect("valid");
-        values[..3].iter().for_each(|&value| drop(first.observe_value(value)));
+        for &value in &values[..3] {
+            first.observe_value(value);
+        }
         let saved = serde_json::to_string(&first.state()).expect("JSON");
         let mut second = Controller::new(options).expect("valid");
         second
             .restore(serde_json::from_str(&saved).expect("own text"))
             .expect("a state");
-        values[3..].iter().for_each(|&value| drop(second.observe_value(value)));
+        for &value in &values[3..] {
+            second.observe_value(value);
+        }
         assert_eq!(second, whole);
     }
 
