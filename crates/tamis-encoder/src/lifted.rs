@@ -20,7 +20,8 @@ pub(crate) use gate::TextGates;
 pub use table::{Lift, LiftConfig, LiftMeans, MAX_LIFT_TERMS, QueryExpansion};
 
 use crate::{
-    CheckpointOptions, Compute, DenseEncoder, DenseEncoding, Encoder, Error, InputKind, LongText, QueryWeighting, SparseEncoding,
+    CheckpointOptions, Compute, DenseEncoder, DenseEncoding, Encoder, Error, InputKind, LongText, QueryWeighting,
+    SparseEncoding,
 };
 use rayon::prelude::*;
 use std::path::{Path, PathBuf};

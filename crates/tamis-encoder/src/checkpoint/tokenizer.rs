@@ -334,7 +334,12 @@ impl TextTokenizer {
         }
         // Lower case may take other bytes than the text itself.
         let expected = "false, as gates need the places of tokens in the text,";
-        Err(Error::field(&dir.join("sentence_bert_config.json"), "do_lower_case", expected, true))
+        Err(Error::field(
+            &dir.join("sentence_bert_config.json"),
+            "do_lower_case",
+            expected,
+            true,
+        ))
     }
 
     /// Refuses a vocabulary with ids beyond the `rows` of an embedding table.

@@ -70,7 +70,8 @@ impl Lift {
         };
         let view = |dtype, shape: &[usize], data| TensorView::new(dtype, shape.to_vec(), data).map_err(failed);
         let gate = self.gate();
-        let [gate_weights, gate_bias] = gate.map_or([&[][..], &[]], |gate| [&gate.weights, slice::from_ref(&gate.bias)]);
+        let [gate_weights, gate_bias] =
+            gate.map_or([&[][..], &[]], |gate| [&gate.weights, slice::from_ref(&gate.bias)]);
         let [gate_weights, gate_bias] = [gate_weights, gate_bias].map(bytes);
         let mut tensors = vec![
             (IDF, view(Dtype::F32, &[terms], &idf)?),
@@ -133,7 +134,12 @@ fn read_config(path: &Path) -> Result<(LiftConfig, bool), Error> {
     };
     let analyzer = field("analyzer");
     if analyzer != ANALYZER {
-        return Err(Error::field(path, "analyzer", Value::from(ANALYZER).to_string(), analyzer));
+        return Err(Error::field(
+            path,
+            "analyzer",
+            Value::from(ANALYZER).to_string(),
+            analyzer,
+        ));
     }
     if let Some(fields) = value.as_object_mut() {
         fields.retain(|name, _| name != "version" && name != "analyzer");

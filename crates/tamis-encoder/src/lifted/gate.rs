@@ -24,7 +24,11 @@ pub struct Gate {
 impl Gate {
     /// The gate of a word whose first piece has the hidden state `hidden`, from 0 to 2.
     pub(crate) fn value(&self, hidden: &[f32]) -> f32 {
-        let product = self.weights.iter().zip(hidden).fold(self.bias, |sum, (v, h)| sum + v * h);
+        let product = self
+            .weights
+            .iter()
+            .zip(hidden)
+            .fold(self.bias, |sum, (v, h)| sum + v * h);
         2.0 / (1.0 + (-product).exp())
     }
 }
@@ -71,11 +75,15 @@ pub(crate) fn gated_document(lexical: &Lexical, text: &str, gates: &TextGates) -
         *sum += gates.of(token.start..token.end);
         num_tokens += 1;
     }
-    #[expect(clippy::cast_precision_loss, reason = "lengths and counts only shape a smooth weight")]
-    let weight = |(count, sum): (u32, f32)| {
-        lexical.options().document_weight(count, num_tokens as f32) * (sum / count as f32)
-    };
-    let weighed = occurrences.into_iter().map(|(term, found)| (term.into_owned(), weight(found)));
+    #[expect(
+        clippy::cast_precision_loss,
+        reason = "lengths and counts only shape a smooth weight"
+    )]
+    let weight =
+        |(count, sum): (u32, f32)| lexical.options().document_weight(count, num_tokens as f32) * (sum / count as f32);
+    let weighed = occurrences
+        .into_iter()
+        .map(|(term, found)| (term.into_owned(), weight(found)));
     let mut tokens: Vec<(String, f32)> = weighed.filter(|&(_, weight)| weight > 0.0).collect();
     tokens.sort_unstable_by(|a, b| a.0.cmp(&b.0));
     SparseEncoding {
@@ -105,7 +113,10 @@ mod tests {
         };
         let expected = 2.0 / (1.0 + (-(2.0 - 3.0 + 0.5f32)).exp());
         assert!((gate.value(&[2.0, 9.0, 3.0]) - expected).abs() < 1e-7);
-        assert_eq!((gate.value(&[200.0, 0.0, 0.0]), gate.value(&[-200.0, 0.0, 0.0])), (2.0, 0.0));
+        assert_eq!(
+            (gate.value(&[200.0, 0.0, 0.0]), gate.value(&[-200.0, 0.0, 0.0])),
+            (2.0, 0.0)
+        );
     }
 
     #[test]
@@ -124,12 +135,19 @@ mod tests {
     fn weights_are_scaled_by_the_mean_of_occurrences() {
         let lexical = Lexical::new(LexicalOptions::default()).expect("defaults");
         let text = "Sieves, mills and a sieve";
-        let plain = lexical.encode(InputKind::Document, &[text]).expect("any text").remove(0);
+        let plain = lexical
+            .encode(InputKind::Document, &[text])
+            .expect("any text")
+            .remove(0);
         let ones = TextGates::new([(0, 1.0)].into_iter());
         assert_eq!(gated_document(&lexical, text, &ones), plain);
         let gates = TextGates::new([(0, 0.5), (8, 0.0), (20, 1.5)].into_iter());
         let gated = gated_document(&lexical, text, &gates);
-        assert_eq!(gated.tokens, plain.tokens[1..], "sieves have .5 and 1.5, and mills are gone");
+        assert_eq!(
+            gated.tokens,
+            plain.tokens[1..],
+            "sieves have .5 and 1.5, and mills are gone"
+        );
         assert_eq!(gated.num_tokens, 3);
     }
 }

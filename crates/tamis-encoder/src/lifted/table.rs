@@ -260,7 +260,9 @@ impl Lift {
         let Some(&id) = self.ids.get(stem) else { return };
         let row = &self.rows[id * self.config.width..][..self.config.width];
         let step = weight * self.scales[id];
-        sum.iter_mut().zip(row).for_each(|(sum, &value)| *sum += step * f32::from(value));
+        sum.iter_mut()
+            .zip(row)
+            .for_each(|(sum, &value)| *sum += step * f32::from(value));
     }
 
     /// W in single precision, `[terms, width]`.

@@ -46,6 +46,13 @@ pub trait TextModel {
     /// The IDF of each column, where queries are weighed by a fixed table.
     fn idf(&self) -> Option<Vec<f32>>;
 
+    /// How many columns of `texts`, from the first, are weights of terms, whose number is what lengths and costs are
+    /// measured by. Default: all.
+    fn term_columns(&self, texts: &Self::Texts) -> Option<usize> {
+        let _ = texts;
+        None
+    }
+
     /// Writes everything that opening it again needs to the new directory `dir`, with all values as they are.
     ///
     /// # Errors

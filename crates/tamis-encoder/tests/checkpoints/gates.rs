@@ -30,7 +30,9 @@ fn expected() -> Expected {
 /// Gives the model in `dir` a gate, and perhaps no expansion.
 fn set_gate(dir: &Path, gate: Gate, factor: f32) {
     let lift = opened(dir).expect("opens").lift().clone();
-    let lift = lift.with_gate(Some(gate)).and_then(|lift| lift.with_expansion(factor, 3, 0.0));
+    let lift = lift
+        .with_gate(Some(gate))
+        .and_then(|lift| lift.with_expansion(factor, 3, 0.0));
     for (name, bytes) in lift.expect("valid").to_files().expect("serialises") {
         fs::write(dir.join(name), bytes).expect("writable");
     }
@@ -49,8 +51,14 @@ fn lexical_weights_are_scaled_by_the_gates_of_first_pieces() {
     let lexical = open("lexical").expect("built in");
     let mut compared = 0;
     for case in &expected.cases {
-        let found = encoder.encode(InputKind::Document, &[&case.text]).expect("encodes").remove(0);
-        let plain = lexical.encode(InputKind::Document, &[&case.text]).expect("any text").remove(0);
+        let found = encoder
+            .encode(InputKind::Document, &[&case.text])
+            .expect("encodes")
+            .remove(0);
+        let plain = lexical
+            .encode(InputKind::Document, &[&case.text])
+            .expect("any text")
+            .remove(0);
         assert_eq!(found.tokens.len(), plain.tokens.len(), "{}", case.text);
         let gates: HashMap<usize, f32> = case.pieces.iter().copied().collect();
         let mut by_stem: HashMap<String, Vec<Option<f32>>> = HashMap::new();
@@ -64,7 +72,11 @@ fn lexical_weights_are_scaled_by_the_gates_of_first_pieces() {
             #[expect(clippy::cast_precision_loss, reason = "a handful of occurrences")]
             let mean = known.iter().sum::<f32>() / known.len() as f32;
             let (found, plain) = (weight(&found, &stem), weight(&plain, &stem));
-            assert!((found - plain * mean).abs() < 1e-5, "{}: {stem} {found}, {plain} * {mean}", case.text);
+            assert!(
+                (found - plain * mean).abs() < 1e-5,
+                "{}: {stem} {found}, {plain} * {mean}",
+                case.text
+            );
             compared += 1;
         }
     }

@@ -90,7 +90,12 @@ impl TrainableLift {
         let (pooling, normalised) = dense.pooling();
         if pooling != DensePooling::Mean || !normalised {
             let found = format!("{pooling:?}, {}", if normalised { "normalised" } else { "as it is" });
-            return Err(untrainable(dir, "pooling", found, "the mean of hidden states, normalised"));
+            return Err(untrainable(
+                dir,
+                "pooling",
+                found,
+                "the mean of hidden states, normalised",
+            ));
         }
         let width = lift.config().width;
         if dense.width() != width {
@@ -176,7 +181,9 @@ impl TrainableLift {
         let read = documents.iter().zip(dense.of(InputKind::Document));
         Ok(LiftedTexts {
             queries: bags.iter().map(|bag| self.query(bag, &columns)).collect(),
-            documents: read.map(|(text, tokens)| self.document(text, tokens, &columns)).collect(),
+            documents: read
+                .map(|(text, tokens)| self.document(text, tokens, &columns))
+                .collect(),
             stems: columns.len(),
             dense,
         })
@@ -184,8 +191,10 @@ impl TrainableLift {
 
     fn query(&self, bag: &HashMap<String, u32>, columns: &HashMap<&str, usize>) -> QueryText {
         // In the order of the columns, so that sums are always the same.
-        let mut stems: Vec<(usize, &str, u32)> =
-            bag.iter().map(|(stem, &count)| (columns[stem.as_str()], stem.as_str(), count)).collect();
+        let mut stems: Vec<(usize, &str, u32)> = bag
+            .iter()
+            .map(|(stem, &count)| (columns[stem.as_str()], stem.as_str(), count))
+            .collect();
         stems.sort_unstable();
         let mut query = QueryText {
             bag: Vec::with_capacity(stems.len()),
@@ -202,19 +211,33 @@ impl TrainableLift {
 
     fn document(&self, text: &str, tokens: &Tokens, columns: &HashMap<&str, usize>) -> DocumentText {
         let before = self.dense.document_prompt().len();
-        let own = tokens.places.iter().zip(&tokens.added).map(|(&(start, _), &added)| !added && start >= before);
+        let own = tokens
+            .places
+            .iter()
+            .zip(&tokens.added)
+            .map(|(&(start, _), &added)| !added && start >= before);
         let own: Vec<bool> = own.collect();
-        let starts: Vec<(usize, usize)> =
-            (0..own.len()).filter(|&at| own[at]).map(|at| (tokens.places[at].0 - before, at)).collect();
+        let starts: Vec<(usize, usize)> = (0..own.len())
+            .filter(|&at| own[at])
+            .map(|at| (tokens.places[at].0 - before, at))
+            .collect();
         let words: Vec<_> = Analyzer.tokens(text).collect();
         let mut counts: HashMap<&str, u32> = HashMap::new();
-        words.iter().for_each(|word| *counts.entry(word.text.as_ref()).or_default() += 1);
+        words
+            .iter()
+            .for_each(|word| *counts.entry(word.text.as_ref()).or_default() += 1);
         let occurrence = |word: &Token<'_>| {
             let column = *columns.get(word.text.as_ref())?;
             let first = starts.partition_point(|&(start, _)| start < word.start);
-            let token = starts.get(first).filter(|&&(start, _)| start < word.end).map(|&(_, at)| at);
+            let token = starts
+                .get(first)
+                .filter(|&&(start, _)| start < word.end)
+                .map(|&(_, at)| at);
             let count = counts[word.text.as_ref()];
-            #[expect(clippy::cast_precision_loss, reason = "lengths and counts only shape a smooth weight")]
+            #[expect(
+                clippy::cast_precision_loss,
+                reason = "lengths and counts only shape a smooth weight"
+            )]
             let weight = self.lift.config().lexical.document_weight(count, words.len() as f32) / count as f32;
             Some(Occurrence { column, token, weight })
         };
@@ -291,7 +314,9 @@ impl TrainableLift {
         });
         let means = self.averages(own, tokens)?.matmul(&gates.unsqueeze(1)?)?.squeeze(1)?;
         // A text without tokens of its own has gates of 1.
-        let bare = documents.iter().map(|document| f32::from(u8::from(!document.own.contains(&true))));
+        let bare = documents
+            .iter()
+            .map(|document| f32::from(u8::from(!document.own.contains(&true))));
         let means = (means + self.tensor(bare.collect(), documents.len())?)?;
         let all = Tensor::cat(&[gates, means], 0)?;
         let (mut from, mut to, mut factors) = (Vec::new(), Vec::new(), Vec::new());
@@ -358,7 +383,13 @@ impl TextModel for TrainableLift {
         self.read(queries, documents)
     }
 
-    fn represent(&self, texts: &LiftedTexts, kind: InputKind, range: Range<usize>, pass: Pass) -> Result<Tensor, Error> {
+    fn represent(
+        &self,
+        texts: &LiftedTexts,
+        kind: InputKind,
+        range: Range<usize>,
+        pass: Pass,
+    ) -> Result<Tensor, Error> {
         self.represent_part(texts, kind, range, pass)
     }
 
@@ -377,6 +408,10 @@ impl TextModel for TrainableLift {
 
     fn idf(&self) -> Option<Vec<f32>> {
         None
+    }
+
+    fn term_columns(&self, texts: &LiftedTexts) -> Option<usize> {
+        (texts.stems > 0).then_some(texts.stems)
     }
 
     /// A directory that [`LiftedEncoder`] opens.

@@ -6,7 +6,9 @@
 
 use super::Trainer;
 use crate::convert::{FileSum, StoredTensor, Target, file_sums, previous, write_tensors};
-use crate::training::{ControllerState, DocumentFrequencies, TextModel, TrainableModel, TrainerConfig};
+use crate::training::{
+    ControllerState, DocumentFrequencies, TextModel, TrainableModel, TrainableOptions, TrainerConfig,
+};
 use crate::{CheckpointOptions, Error};
 use candle_core::{DType, Device, Tensor};
 use safetensors::{Dtype, SafeTensors};
@@ -63,6 +65,19 @@ impl<M: TextModel> Trainer<M> {
         target.finish()
     }
 
+    /// As [`Trainer::resume`], of any model: `open` opens it from the directory that [`TextModel::save`] wrote.
+    ///
+    /// # Errors
+    /// As [`Trainer::resume`].
+    pub fn resume_with(
+        dir: &Path,
+        open: impl FnOnce(&Path, &TrainableOptions) -> Result<M, Error>,
+    ) -> Result<Self, Error> {
+        let (dir, state) = read(dir)?;
+        let model = open(&dir.join(MODEL), &state.config.model)?;
+        Self::restored(model, &dir, state)
+    }
+
     /// Goes on from the state in `dir` with `model`, which was opened from its `model` folder.
     fn restored(model: M, dir: &Path, state: State) -> Result<Self, Error> {
         let mut trainer = Self::new(model, state.config)?;
@@ -104,9 +119,9 @@ impl Trainer {
     /// # Errors
     /// When there is no state, or a file is missing, damaged or of another version.
     pub fn resume(dir: &Path) -> Result<Self, Error> {
-        let (dir, state) = read(dir)?;
-        let model = TrainableModel::open(&dir.join(MODEL), &CheckpointOptions::default(), &state.config.model)?;
-        Self::restored(model, &dir, state)
+        Self::resume_with(dir, |model, options| {
+            TrainableModel::open(model, &CheckpointOptions::default(), options)
+        })
     }
 }
 

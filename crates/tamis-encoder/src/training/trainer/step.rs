@@ -119,7 +119,8 @@ impl<M: TextModel> Trainer<M> {
             }
         }
         let value = self.objective(batch, &texts, &represented)?;
-        tally.add(&value, &represented, self.model.tokens(&texts))?;
+        tally.add(&value, &represented, self.model.term_columns(&texts))?;
+        tally.tokens += self.model.tokens(&texts);
         let mut store = value.total.backward()?;
         if whole {
             return gradients.accumulate(&mut store, &self.variables);
@@ -195,7 +196,8 @@ impl<M: TextModel> Trainer<M> {
 }
 
 impl Tally {
-    fn add(&mut self, value: &LossValue, of: &Representations, tokens: usize) -> Result<(), Error> {
+    /// Lengths are counted over the first `term_columns`, or all.
+    fn add(&mut self, value: &LossValue, of: &Representations, term_columns: Option<usize>) -> Result<(), Error> {
         let number = |tensor: &Tensor| tensor.to_dtype(DType::F64)?.to_scalar::<f64>();
         self.loss += number(&value.total)?;
         let terms = value.terms.iter().map(|(name, term)| Ok((name.clone(), number(term)?)));
@@ -209,13 +211,16 @@ impl Tally {
                 .for_each(|(sum, (_, term))| sum.1 += term),
         }
         // Weights below zero, which the encoder drops, are none.
-        let sparsity = Sparsity::measure(&of.queries.detach().relu()?, &of.documents.detach().relu()?)?;
+        let terms = |of: &Tensor| match term_columns {
+            Some(columns) => of.detach().narrow(1, 0, columns)?.relu(),
+            None => of.detach().relu(),
+        };
+        let sparsity = Sparsity::measure(&terms(&of.queries)?, &terms(&of.documents)?)?;
         let measured = [sparsity.query_length, sparsity.document_length, sparsity.flops];
         self.sparsity
             .iter_mut()
             .zip(measured)
             .for_each(|(sum, measured)| *sum += measured);
-        self.tokens += tokens;
         Ok(())
     }
 }

@@ -1,9 +1,12 @@
 //! Lifted models in training: what the encoder gives, and gradients against finite differences.
 
 use super::*;
-use candle_core::Device;
 use crate::lexical::LexicalOptions;
+use crate::training::{
+    Candidates, Contrastive, Kl, LearningRate, Loss, Randomness, TextBatch, Trainer, TrainerConfig, Weighted,
+};
 use crate::{Compute, DenseEncoder, Encoder, LiftConfig, LiftMeans};
+use candle_core::Device;
 use std::fs;
 use tempfile::TempDir;
 
@@ -87,15 +90,28 @@ fn representations_are_what_the_encoder_gives() {
     let dir = model(1.5);
     let model = TrainableLift::open(dir.path(), &no_dropout()).expect("opens");
     let texts = model.read(&QUERIES, &DOCUMENTS).expect("splits");
-    let of = |kind, len| rows(&model.represent_part(&texts, kind, 0..len, Pass::default()).expect("computes"));
-    let mut stems: Vec<&str> = queries.iter().flat_map(|query| query.tokens.iter().map(|(stem, _)| stem.as_str())).collect();
+    let of = |kind, len| {
+        rows(
+            &model
+                .represent_part(&texts, kind, 0..len, Pass::default())
+                .expect("computes"),
+        )
+    };
+    let mut stems: Vec<&str> = queries
+        .iter()
+        .flat_map(|query| query.tokens.iter().map(|(stem, _)| stem.as_str()))
+        .collect();
     stems.sort_unstable();
     stems.dedup();
     assert_eq!(stems.len(), texts.stems());
     let found = of(InputKind::Document, DOCUMENTS.len());
     for ((found, expected), dense) in found.iter().zip(&documents).zip(&dense) {
         for (stem, weight) in stems.iter().zip(found) {
-            let expected = expected.tokens.iter().find(|(token, _)| token == stem).map_or(0.0, |found| found.1);
+            let expected = expected
+                .tokens
+                .iter()
+                .find(|(token, _)| token == stem)
+                .map_or(0.0, |found| found.1);
             assert!((weight - expected).abs() < 1e-4, "{stem}: {weight}, {expected}");
         }
         for (value, dense) in found[stems.len()..].iter().zip(&dense.values) {
@@ -110,9 +126,14 @@ fn representations_are_what_the_encoder_gives() {
         for (stem, weight) in &expected.tokens {
             let at = stems.iter().position(|other| other == stem).expect("a column");
             assert!((found[at] - weight).abs() < 1e-6, "{stem}");
-            let Some(row) = STEMS.iter().position(|other| other == stem) else { continue };
+            let Some(row) = STEMS.iter().position(|other| other == stem) else {
+                continue;
+            };
             let row = table.chunks_exact(vector.len()).nth(row).expect("a row");
-            vector.iter_mut().zip(row).for_each(|(sum, value)| *sum += weight * value);
+            vector
+                .iter_mut()
+                .zip(row)
+                .for_each(|(sum, value)| *sum += weight * value);
         }
         for (found, expected) in found[stems.len()..].iter().zip(&vector) {
             assert!((found - expected).abs() < 1e-4, "{found}, {expected}");
@@ -131,19 +152,29 @@ fn parts_are_what_the_whole_is() {
     let texts = model.read(&QUERIES, &DOCUMENTS).expect("splits");
     let pass = Pass {
         tracked: false,
-        randomness: Some(crate::training::Randomness {
+        randomness: Some(Randomness {
             seed: 3,
             step: 5,
             first_text: 0,
         }),
     };
-    let part = |range| rows(&model.represent_part(&texts, InputKind::Document, range, pass).expect("computes"));
+    let part = |range| {
+        rows(
+            &model
+                .represent_part(&texts, InputKind::Document, range, pass)
+                .expect("computes"),
+        )
+    };
     let whole = part(0..4);
     let parts = [part(0..1), part(1..3), part(3..4)].concat();
     for (whole, part) in whole.iter().flatten().zip(parts.iter().flatten()) {
         assert!((whole - part).abs() < 1e-5, "{whole}, {part}");
     }
-    let dry = rows(&model.represent_part(&texts, InputKind::Document, 0..4, Pass::default()).expect("computes"));
+    let dry = rows(
+        &model
+            .represent_part(&texts, InputKind::Document, 0..4, Pass::default())
+            .expect("computes"),
+    );
     assert_ne!(whole, dry, "something is dropped");
 }
 
@@ -157,8 +188,12 @@ fn gradients_are_those_of_finite_differences() {
             tracked,
             randomness: None,
         };
-        let queries = model.represent_part(&texts, InputKind::Query, 0..2, pass).expect("computes");
-        let documents = model.represent_part(&texts, InputKind::Document, 0..4, pass).expect("computes");
+        let queries = model
+            .represent_part(&texts, InputKind::Query, 0..2, pass)
+            .expect("computes");
+        let documents = model
+            .represent_part(&texts, InputKind::Document, 0..4, pass)
+            .expect("computes");
         let scores = queries.matmul(&documents.t().expect("a matrix")).expect("fits");
         scores.sqr().and_then(|scores| scores.sum_all()).expect("a sum")
     };
@@ -167,9 +202,17 @@ fn gradients_are_those_of_finite_differences() {
     let mut compared = 0;
     for NamedVariable { name, var } in model.variables() {
         let before = var.as_tensor().copy().expect("small");
-        let values = before.flatten_all().and_then(|values| values.to_vec1::<f64>()).expect("numbers");
-        let gradient = gradients.get(var.as_tensor()).unwrap_or_else(|| panic!("{name} has no gradient"));
-        let gradient = gradient.flatten_all().and_then(|values| values.to_vec1::<f64>()).expect("numbers");
+        let values = before
+            .flatten_all()
+            .and_then(|values| values.to_vec1::<f64>())
+            .expect("numbers");
+        let gradient = gradients
+            .get(var.as_tensor())
+            .unwrap_or_else(|| panic!("{name} has no gradient"));
+        let gradient = gradient
+            .flatten_all()
+            .and_then(|values| values.to_vec1::<f64>())
+            .expect("numbers");
         // A few elements of each variable, the largest gradient among them.
         let largest = (0..gradient.len()).max_by(|&a, &b| gradient[a].abs().total_cmp(&gradient[b].abs()));
         for at in [0, values.len() / 2, largest.expect("not empty")] {
@@ -182,12 +225,91 @@ fn gradients_are_those_of_finite_differences() {
             };
             let step = 1e-5;
             let slope = (moved(step) - moved(-step)) / (2.0 * step);
-            assert!((slope - gradient[at]).abs() < 1e-4 * (1.0 + slope.abs()), "{name}[{at}]: {slope}, {}", gradient[at]);
+            assert!(
+                (slope - gradient[at]).abs() < 1e-4 * (1.0 + slope.abs()),
+                "{name}[{at}]: {slope}, {}",
+                gradient[at]
+            );
             compared += 1;
         }
         var.set(&before).expect("fits");
     }
     assert!(compared > 60, "{compared}");
+}
+
+fn config() -> TrainerConfig {
+    let loss = Loss::Sum(vec![
+        Weighted {
+            weight: 1.0,
+            loss: Loss::Kl(Kl {
+                candidates: Candidates::Batch,
+                ..Kl::default()
+            }),
+            name: None,
+        },
+        Weighted {
+            weight: 0.5,
+            loss: Loss::Contrastive(Contrastive::InBatch),
+            name: None,
+        },
+    ]);
+    TrainerConfig {
+        learning_rate: LearningRate {
+            peak: 1e-2,
+            ..LearningRate::default()
+        },
+        model: TrainableOptions {
+            frozen_embeddings: true,
+            ..TrainableOptions::default()
+        },
+        ..TrainerConfig::new(8, loss)
+    }
+}
+
+fn batch() -> TextBatch<'static> {
+    TextBatch {
+        queries: QUERIES.to_vec(),
+        documents: vec![DOCUMENTS[0], DOCUMENTS[3], DOCUMENTS[2], DOCUMENTS[3]],
+        group: 2,
+        teacher: Some(vec![9.0, -1.0, 5.0, 0.0, 4.0, 0.0, 9.0, -1.0]),
+        excluded: Vec::new(),
+    }
+}
+
+#[test]
+fn a_run_learns_and_goes_on_from_its_state() {
+    let dir = model(1.5);
+    let open = |dir: &Path, options: &TrainableOptions| TrainableLift::open(dir, options);
+    let config = config();
+    let mut whole = Trainer::new(open(dir.path(), &config.model).expect("opens"), config).expect("fits");
+    let first = whole.step(&batch()).expect("a step");
+    assert!(first.document_length > 0.0 && first.query_length > 2.0);
+    for _ in 1..4 {
+        whole.step(&batch()).expect("a step");
+    }
+    let states = tempfile::tempdir().expect("room for a temporary folder");
+    let state = states.path().join("state");
+    whole.save(&state).expect("writable");
+    let mut resumed = Trainer::resume_with(&state, open).expect("opens");
+    for _ in 4..8 {
+        assert_eq!(
+            whole.step(&batch()).expect("a step"),
+            resumed.step(&batch()).expect("a step")
+        );
+    }
+    let last = whole.step(&batch()).expect("a step");
+    assert!(last.loss < first.loss * 0.9, "{} then {}", first.loss, last.loss);
+    let (trained, export) = (whole.model(), states.path().join("export"));
+    trained.save(&export).expect("writable");
+    let encoder = LiftedEncoder::open(&export, Compute::default()).expect("opens");
+    assert_eq!(encoder.lift().gate(), Some(&trained.gate().expect("numbers")));
+    assert_ne!(
+        encoder.lift().gate(),
+        LiftedEncoder::open(dir.path(), Compute::default())
+            .expect("opens")
+            .lift()
+            .gate()
+    );
 }
 
 #[test]
@@ -197,7 +319,10 @@ fn what_cannot_be_trained_is_named() {
     let text = fs::read_to_string(&pooling).expect("text");
     assert!(text.contains("mean"));
     fs::write(&pooling, text.replace("mean", "max")).expect("writable");
-    let message = TrainableLift::open(dir.path(), &no_dropout()).err().expect("refused").to_string();
+    let message = TrainableLift::open(dir.path(), &no_dropout())
+        .err()
+        .expect("refused")
+        .to_string();
     assert!(message.contains("pooling"), "{message}");
     let wild = TrainableOptions {
         dropout: Some(1.0),
