@@ -28,7 +28,9 @@ const CASES: [(&str, Option<&str>); 8] = [
 ];
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
-    let out = std::env::args().nth(1).ok_or("the name of a directory for the exports expected")?;
+    let out = std::env::args()
+        .nth(1)
+        .ok_or("the name of a directory for the exports expected")?;
     for (fixture, preset) in CASES {
         let dir = Path::new(&out).join(fixture);
         export(fixture, preset, &dir)?;
@@ -38,7 +40,9 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
 }
 
 fn export(fixture: &str, preset: Option<&str>, dir: &Path) -> Result<(), Error> {
-    let from = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures").join(fixture);
+    let from = PathBuf::from(env!("CARGO_MANIFEST_DIR"))
+        .join("tests/fixtures")
+        .join(fixture);
     let checkpoint = CheckpointOptions {
         preset: preset.map(str::to_owned),
         max_length: Some(24),
@@ -79,8 +83,11 @@ fn write_vectors(dir: &Path) -> Result<(), Box<dyn std::error::Error>> {
     for (kind, name) in [(InputKind::Document, "document"), (InputKind::Query, "query")] {
         for text in QUERIES.iter().chain(&DOCUMENTS) {
             let encoding = encoder.encode(kind, &[text])?.remove(0);
-            let tokens: serde_json::Map<_, _> =
-                encoding.tokens.into_iter().map(|(token, weight)| (token, weight.into())).collect();
+            let tokens: serde_json::Map<_, _> = encoding
+                .tokens
+                .into_iter()
+                .map(|(token, weight)| (token, weight.into()))
+                .collect();
             cases.push(serde_json::json!({"kind": name, "text": text, "tokens": tokens}));
         }
     }
