@@ -20,7 +20,10 @@
 //! # Ok::<(), tamis_train::Error>(())
 //! ```
 
+mod batches;
+mod data;
 mod error;
+mod evaluation;
 mod example;
 mod lift;
 mod mining;
@@ -31,7 +34,10 @@ mod sampler;
 mod text_key;
 mod training_set;
 
+pub use batches::{Batch, BatchOptions, Batcher};
+pub use data::{Candidate, DataFile, DataOptions, Row, TrainingData};
 pub use error::Error;
+pub use evaluation::{DevCollection, DevFigures, EvaluationOptions, mean_over};
 pub use example::{Example, ExampleRecord, Negative, PassageRecord};
 pub use lift::{
     FileCounts, LiftOptions, LiftProgress, LiftReport, LiftStage, LiftTexts, Lifting, ModelSource, RidgeReport, Solved,
