@@ -21,6 +21,7 @@ pub mod lexical;
 mod lifted;
 mod open;
 mod pickle;
+pub mod training;
 mod transformer;
 
 pub use checkpoint::{
