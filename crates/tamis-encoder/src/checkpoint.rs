@@ -28,6 +28,7 @@ mod query_table;
 mod settings;
 mod side;
 mod tokenizer;
+mod trainable;
 mod weights;
 mod wordpiece;
 mod words;
@@ -42,6 +43,9 @@ pub use policy::{
 pub use preset::preset_names;
 pub use quantisation::{QuantisationHint, Rounding};
 pub use settings::{Setting, SettingSource};
+pub use trainable::{
+    DenseTexts, Pass, StartOptions, StepTexts, TableStart, TextStates, TrainableDense, TrainableModel, TrainableOptions,
+};
 pub use weights::WeightsSummary;
 pub(crate) use weights::{FILE_NAME as WEIGHTS_NAME, INDEX_NAME as WEIGHTS_INDEX_NAME};
 

@@ -254,6 +254,18 @@ pub enum Error {
         /// The driver's word on it.
         source: candle_core::Error,
     },
+    /// A model or an option is of a kind that cannot be trained.
+    #[error("{}: cannot be trained: {setting}: {expected} expected, {found} found", path.display())]
+    Untrainable {
+        /// The directory.
+        path: PathBuf,
+        /// What is in the way.
+        setting: &'static str,
+        /// What it is.
+        found: String,
+        /// What it may be.
+        expected: &'static str,
+    },
     /// An option of training is out of range.
     #[error("training: {option} is {value}; {allowed} expected")]
     TrainingOption {
@@ -321,6 +333,14 @@ pub enum Error {
         tensor: String,
         /// What is wrong with it.
         reason: &'static str,
+    },
+    /// A saved run cannot be gone on with.
+    #[error("{}: {reason}", path.display())]
+    TrainingState {
+        /// The file or directory.
+        path: PathBuf,
+        /// Why not.
+        reason: String,
     },
     /// A tensor operation failed: an internal fault.
     #[error("tensor operation: {0}")]

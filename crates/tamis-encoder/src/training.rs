@@ -5,6 +5,7 @@
 //! the latter) and gives the same bytes for any number of threads.
 
 mod adamw;
+mod batch;
 mod controller;
 mod gradients;
 mod loss;
@@ -14,10 +15,14 @@ mod schedule;
 mod span;
 mod sparsity;
 mod teacher;
+mod text_model;
 mod top_k;
+mod trainer;
+mod trainer_config;
 mod variable;
 
 pub use adamw::{AdamW, AdamWOptions, ParameterGroup};
+pub use batch::TextBatch;
 pub use controller::{Controlled, Controller, ControllerOptions, ControllerState};
 pub use gradients::Gradients;
 pub use loss::{
@@ -33,8 +38,15 @@ pub use schedule::{Decay, LearningRate, Ramp, Schedule, StepConvention};
 pub use span::Span;
 pub use sparsity::Sparsity;
 pub use teacher::{Ensemble, Moments, Rescaling, missing_positives};
+pub use text_model::TextModel;
 pub use top_k::top_k;
+pub use trainer::{StepOutcome, Trainer};
+pub use trainer_config::TrainerConfig;
 pub use variable::NamedVariable;
+
+pub use crate::checkpoint::{
+    DenseTexts, Pass, StartOptions, StepTexts, TableStart, TextStates, TrainableDense, TrainableModel, TrainableOptions,
+};
 
 use crate::Error;
 

@@ -17,9 +17,30 @@ pub(crate) use mlm_head::DeviceMlmHead;
 use super::{LayerParameters, Norms, Parameters, Rows};
 use attention::{Attention, QUERIES_PER_BLOCK};
 use candle_core::{Device, Result, Tensor};
-use operations::{activate, linear, normalise};
+use operations::{activate, normalise};
+pub(crate) use operations::{linear, weigh};
 use padded::{Padded, indices};
 use transfer::Transfer;
+
+/// Drops numbers of `(values, rows of each text, site)`: rows of padding may follow a text's own. Site 0 is behind the
+/// embeddings, 1 + 2l and 2 + 2l are behind the attention and the feed-forward block of layer l.
+pub(crate) type Dropout<'a> = &'a dyn Fn(&Tensor, &[usize], usize) -> Result<Tensor>;
+
+/// Dropout over the cells of a batch.
+struct Dropped<'a> {
+    dropout: Option<Dropout<'a>>,
+    /// Cells of each text.
+    texts: Vec<usize>,
+}
+
+impl Dropped<'_> {
+    fn apply(&self, x: Tensor, site: usize) -> Result<Tensor> {
+        match self.dropout {
+            None => Ok(x),
+            Some(dropout) => dropout(&x, &self.texts, site),
+        }
+    }
+}
 
 /// Embeddings and layers on one device.
 #[derive(Debug)]
@@ -44,20 +65,44 @@ impl DeviceBackbone {
     /// Ids must be below the vocabulary and texts no longer than the positions; candle reports an error otherwise (a
     /// GPU gives NaN or reports it later).
     pub(crate) fn forward(&self, rows: &Rows) -> Result<Tensor> {
-        self.forward_in_blocks(rows, QUERIES_PER_BLOCK)
+        self.forward_from(rows, None, None)
     }
 
-    fn forward_in_blocks(&self, rows: &Rows, queries_per_block: usize) -> Result<Tensor> {
+    /// As [`DeviceBackbone::forward`], from the states `below`, `[rows, width]`, of layers that are not among these
+    /// rather than from the embeddings, and with dropout.
+    pub(crate) fn forward_from(
+        &self,
+        rows: &Rows,
+        below: Option<&Tensor>,
+        dropout: Option<Dropout<'_>>,
+    ) -> Result<Tensor> {
+        self.forward_in_blocks(rows, (below, dropout), QUERIES_PER_BLOCK)
+    }
+
+    fn forward_in_blocks(
+        &self,
+        rows: &Rows,
+        (below, dropout): (Option<&Tensor>, Option<Dropout<'_>>),
+        queries_per_block: usize,
+    ) -> Result<Tensor> {
         let parameters = &self.parameters;
         let batch = Padded::new(&rows.ranges);
         let device = parameters.words.device();
         if batch.length == 0 {
             return Tensor::zeros((0, parameters.words.dim(1)?), parameters.words.dtype(), device);
         }
-        let mut x = self.embed(rows, &batch)?;
+        let drop = Dropped {
+            dropout,
+            texts: vec![batch.length; batch.texts],
+        };
+        let mut x = match below {
+            Some(below) => below.index_select(&batch.rows_of_cells(device)?, 0)?,
+            None => drop.apply(self.embed(rows, &batch)?, 0)?,
+        };
         let attention = Attention::new(&batch, &parameters.layers, parameters.heads, &x, queries_per_block)?;
-        for layer in &parameters.layers {
-            x = self.layer(layer, &x, &attention)?;
+        for (at, layer) in parameters.layers.iter().enumerate() {
+            let drop = |x: Tensor, part: usize| drop.apply(x, 1 + 2 * at + part);
+            x = self.layer(layer, &x, &attention, &drop)?;
         }
         if let Some(norm) = &parameters.final_norm {
             x = normalise(&x, norm)?;
@@ -88,15 +133,26 @@ impl DeviceBackbone {
         normalise(&x, &parameters.norm)
     }
 
-    fn layer(&self, layer: &LayerParameters, x: &Tensor, attention: &Attention) -> Result<Tensor> {
-        let mix = |x: &Tensor| linear(&attention.attend(&linear(x, &layer.qkv)?, layer)?, &layer.mix);
+    /// `drop` is applied to what the attention block and the feed-forward block add, parts 0 and 1.
+    fn layer(
+        &self,
+        layer: &LayerParameters,
+        x: &Tensor,
+        attention: &Attention,
+        drop: &dyn Fn(Tensor, usize) -> Result<Tensor>,
+    ) -> Result<Tensor> {
+        let mix = |x: &Tensor| {
+            let mixed = attention.attend(&linear(x, &layer.qkv)?, layer)?;
+            drop(linear(&mixed, &layer.mix)?, 0)
+        };
+        let feed_forward = |x: &Tensor| drop(self.feed_forward(layer, x)?, 1);
         match &layer.norms {
             Norms::After {
                 mix: mix_norm,
                 down: down_norm,
             } => {
                 let x = normalise(&(x + mix(x)?)?, mix_norm)?;
-                normalise(&(&x + self.feed_forward(layer, &x)?)?, down_norm)
+                normalise(&(&x + feed_forward(&x)?)?, down_norm)
             }
             Norms::Before {
                 mix: mix_norm,
@@ -106,7 +162,7 @@ impl DeviceBackbone {
                     Some(norm) => (x + mix(&normalise(x, norm)?)?)?,
                     None => (x + mix(x)?)?,
                 };
-                &x + self.feed_forward(layer, &normalise(&x, down_norm)?)?
+                &x + feed_forward(&normalise(&x, down_norm)?)?
             }
         }
     }

@@ -166,7 +166,7 @@ impl Model {
 
     /// Sums weights with factors that differ, so that no gradient is zero by symmetry.
     fn loss(&self, rows: &Rows, rule: &PoolRule) -> Tensor {
-        let hidden = self.backbone.forward_in_blocks(rows, 3).expect("fits");
+        let hidden = self.backbone.forward_in_blocks(rows, (None, None), 3).expect("fits");
         let pooled = self.head.pool(&hidden, &rows.ranges, rule).expect("fits");
         let factors: Vec<f64> = (0..pooled.elem_count()).map(|at| (at as f64 * 0.7).sin()).collect();
         let factors = Tensor::from_vec(factors, pooled.shape(), &Device::Cpu).expect("as many");
@@ -250,7 +250,7 @@ fn blocks_of_queries_change_nothing() {
             let rows = batch(texts);
             let whole = model.backbone.forward(&rows).expect("fits");
             for queries in [1, 2, 5] {
-                let blocked = model.backbone.forward_in_blocks(&rows, queries).expect("fits");
+                let blocked = model.backbone.forward_in_blocks(&rows, (None, None), queries).expect("fits");
                 assert_near(&blocked, &whole);
             }
         }
