@@ -28,6 +28,9 @@ pub struct EvaluationOptions {
     pub split: String,
     /// Evaluate every so many steps, and at the end. Default 1000.
     pub every: u64,
+    /// Also evaluate before the first step, so that a run that only gets worse keeps its start. Default: not, as many
+    /// starts are no retrievers yet.
+    pub at_start: bool,
     /// What is computed; the first is what models are compared by, as its mean over the collections.
     pub metrics: Vec<Metric>,
     /// Stop after so many evaluations in a row without a better mean. Default: never.
@@ -43,6 +46,7 @@ impl Default for EvaluationOptions {
             collections: Vec::new(),
             split: "test".to_owned(),
             every: 1000,
+            at_start: false,
             metrics: ["ndcg@10", "recall@100"].map(metric).to_vec(),
             patience: None,
             min_gain: 0.0,
