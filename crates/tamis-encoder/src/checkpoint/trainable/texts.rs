@@ -99,11 +99,7 @@ impl WordColumns {
 ///
 /// # Errors
 /// When a text cannot be split; `text` counts from 0 within `texts`.
-pub(super) fn read(
-    side: &SideEncoder,
-    texts: &[&str],
-    columns: &mut WordColumns,
-) -> Result<Vec<StepText>, Error> {
+pub(super) fn read(side: &SideEncoder, texts: &[&str], columns: &mut WordColumns) -> Result<Vec<StepText>, Error> {
     let split = |(text, content): (usize, &&str)| {
         let windows = side.split(content);
         let mut windows = windows.map_err(|reason| Error::Tokenise { text, reason })?;

@@ -250,7 +250,10 @@ fn blocks_of_queries_change_nothing() {
             let rows = batch(texts);
             let whole = model.backbone.forward(&rows).expect("fits");
             for queries in [1, 2, 5] {
-                let blocked = model.backbone.forward_in_blocks(&rows, (None, None), queries).expect("fits");
+                let blocked = model
+                    .backbone
+                    .forward_in_blocks(&rows, (None, None), queries)
+                    .expect("fits");
                 assert_near(&blocked, &whole);
             }
         }
