@@ -126,7 +126,6 @@ fn of_encoder(error: &tamis_encoder::Error) -> Option<Exit> {
         | Error::TensorType { .. }
         | Error::TensorValue { .. } => Some(Exit::Corrupt),
         Error::Unsupported { .. } => Some(Exit::Mismatch),
-        Error::Read { source, .. } | Error::Write { source, .. } => of_io(source),
         Error::TrainingState { .. } => Some(Exit::Corrupt),
         Error::DevicePrecision { .. } | Error::DeviceNotBuilt { .. } | Error::TrainingOption { .. } => {
             Some(Exit::Usage)
@@ -169,9 +168,8 @@ fn of_train(error: &tamis_train::Error) -> Option<Exit> {
         Error::NoRun { .. } => Some(Exit::NotFound),
         Error::Checkpoint { .. } => Some(Exit::Corrupt),
         Error::DataChanged { .. } => Some(Exit::Mismatch),
-        Error::Write { source, .. } => of_io(source),
         Error::Encode(error) => of_encoder(error),
-        Error::Read(error) => of_eval(error).or_else(|| error.source()?.downcast_ref().and_then(of_io)),
+        Error::Read(error) => of_eval(error),
         _ => None,
     }
 }

@@ -3,6 +3,7 @@
 mod card;
 mod folder;
 mod log;
+mod model;
 mod observer;
 mod options;
 mod state;

@@ -92,6 +92,7 @@ const PRESETS: [(&str, &str); 40] = [
         "sparse-from-pairs",
         include_str!("../../presets/sparse-from-pairs.toml"),
     ),
+    ("gated-lift", include_str!("../../presets/gated-lift.toml")),
 ];
 
 /// A recipe in a list.

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
-use tamis_encoder::training::{StepOutcome, TextBatch, Trainer};
+use tamis_encoder::training::{StepOutcome, TextBatch};
 use tamis_encoder::{CheckpointOptions, Compute};
 
 use super::card::{self, Source};
@@ -11,6 +11,7 @@ use super::folder::{self, RunFolder};
 use super::log::{
     EndReason, EndRecord, EvaluationRecord, LogRecord, LogWriter, NegativesRecord, StartRecord, StepRecord,
 };
+use super::model::ModelTrainer;
 use super::observer::{Observer, StepView};
 use super::state::{Best, RunState};
 use crate::batches::{Batch, Batcher};
@@ -52,7 +53,7 @@ pub struct TrainingRun {
     batcher: Option<Batcher>,
     teacher: Option<Teacher>,
     dev: Vec<DevCollection>,
-    trainer: Trainer,
+    trainer: ModelTrainer,
     log: LogWriter,
     state: RunState,
     compute: Compute,
@@ -81,7 +82,7 @@ impl TrainingRun {
         let opened = open(&recipe, compute, observer, || {
             let mut config = recipe.trainer.clone();
             config.model.device = compute.device;
-            Ok(Trainer::open(base(&recipe)?, &recipe.model.checkpoint, config)?)
+            ModelTrainer::open(base(&recipe)?, &recipe.model.checkpoint, config)
         })?;
         // Too few rows are said before anything is written; negatives that are still to be mined change nothing in that.
         Batcher::new(&opened.data, &recipe.data, &recipe.batch, recipe.teacher.is_stored())?;
@@ -121,7 +122,7 @@ impl TrainingRun {
         let checkpoint = folder.checkpoint(step);
         let state = RunState::read(&checkpoint)?;
         let mut opened = open(&recipe, compute, observer, || {
-            Ok(Trainer::resume(&checkpoint.join("trainer"))?)
+            ModelTrainer::resume(&checkpoint.join("trainer"), base(&recipe)?)
         })?;
         if state.data != opened.data.fingerprint().to_string() {
             return Err(Error::DataChanged { path: checkpoint });
@@ -423,7 +424,7 @@ struct Opened {
     data: TrainingData,
     teacher: Option<Teacher>,
     dev: Vec<DevCollection>,
-    trainer: Trainer,
+    trainer: ModelTrainer,
 }
 
 fn base(recipe: &Recipe) -> Result<&Path, Error> {
@@ -439,7 +440,7 @@ fn open(
     recipe: &Recipe,
     compute: Compute,
     observer: &mut dyn Observer,
-    trainer: impl FnOnce() -> Result<Trainer, Error>,
+    trainer: impl FnOnce() -> Result<ModelTrainer, Error>,
 ) -> Result<Opened, Error> {
     let evaluation = &recipe.evaluation;
     let collections = evaluation.collections.iter();

@@ -18,11 +18,10 @@ use crate::{Error, InputKind};
 use candle_core::{DType, Tensor, Var};
 use std::collections::{BTreeSet, HashMap};
 use std::ops::Range;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 /// A lifted model whose document side can be differentiated.
 pub struct TrainableLift {
-    path: PathBuf,
     lift: Lift,
     dense: TrainableDense,
     gate: [Var; 2],
@@ -115,7 +114,6 @@ impl TrainableLift {
                 Var::from_tensor(&tensor(&[gate.bias], &[1])?)?,
             ],
             mean: tensor(&lift.means().documents, &[1, width])?,
-            path,
             lift,
             dense,
         })
@@ -157,10 +155,18 @@ impl TrainableLift {
         self.lift.clone().with_gate(Some(self.gate()?))
     }
 
-    /// The directory that it was opened from.
-    #[must_use]
-    pub fn path(&self) -> &Path {
-        &self.path
+    /// Writes the model as it stands to `dir`, where [`LiftedEncoder`] opens it; the directory appears complete or not at
+    /// all and takes the place of one of that name. W is what it was: `tamis lift` solves for it again.
+    ///
+    /// # Errors
+    /// When a file cannot be read or written.
+    pub fn export(&self, dir: &Path) -> Result<(), Error> {
+        let target = Target::replace(dir)?;
+        for (name, bytes) in self.lift()?.to_files()? {
+            target.write_bytes(Path::new(name), &bytes)?;
+        }
+        self.dense.save_into(&target, Path::new("dense"))?;
+        target.finish()
     }
 
     /// Splits the texts of one step.
@@ -414,14 +420,8 @@ impl TextModel for TrainableLift {
         (texts.stems > 0).then_some(texts.stems)
     }
 
-    /// A directory that [`LiftedEncoder`] opens.
     fn save(&self, dir: &Path) -> Result<(), Error> {
-        let target = Target::replace(dir)?;
-        for (name, bytes) in self.lift()?.to_files()? {
-            target.write_bytes(Path::new(name), &bytes)?;
-        }
-        self.dense.save_into(&target, Path::new("dense"))?;
-        target.finish()
+        self.export(dir)
     }
 }
 
