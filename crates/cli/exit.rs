@@ -128,7 +128,9 @@ fn of_encoder(error: &tamis_encoder::Error) -> Option<Exit> {
         Error::Unsupported { .. } => Some(Exit::Mismatch),
         Error::Read { source, .. } | Error::Write { source, .. } => of_io(source),
         Error::TrainingState { .. } => Some(Exit::Corrupt),
-        Error::DevicePrecision { .. } | Error::DeviceNotBuilt { .. } | Error::TrainingOption { .. } => Some(Exit::Usage),
+        Error::DevicePrecision { .. } | Error::DeviceNotBuilt { .. } | Error::TrainingOption { .. } => {
+            Some(Exit::Usage)
+        }
         _ => None,
     }
 }

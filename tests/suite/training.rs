@@ -28,14 +28,27 @@ fn folder() -> tempfile::TempDir {
     let folder = tempfile::tempdir().expect("temporary folder");
     let dir = folder.path();
     let lines = |line: &dyn Fn(usize, &str) -> String| -> String {
-        PASSAGES.iter().enumerate().map(|(at, text)| line(at, text) + "\n").collect()
+        PASSAGES
+            .iter()
+            .enumerate()
+            .map(|(at, text)| line(at, text) + "\n")
+            .collect()
     };
     let query = |text: &str| text.split(' ').rev().step_by(2).collect::<Vec<_>>().join(" ");
     let write = |name: &str, text: String| fs::write(dir.join(name), text).expect("writable");
-    write("rows.jsonl", lines(&|_, text| format!("{{\"src\":\"mill\",\"query\":\"{}\",\"text\":\"{text}\"}}", query(text))));
+    write(
+        "rows.jsonl",
+        lines(&|_, text| format!("{{\"src\":\"mill\",\"query\":\"{}\",\"text\":\"{text}\"}}", query(text))),
+    );
     fs::create_dir_all(dir.join("mills/qrels")).expect("writable");
-    write("mills/corpus.jsonl", lines(&|at, text| format!("{{\"_id\":\"d{at}\",\"text\":\"{text}\"}}")));
-    write("mills/queries.jsonl", lines(&|at, text| format!("{{\"_id\":\"q{at}\",\"text\":\"{}\"}}", query(text))));
+    write(
+        "mills/corpus.jsonl",
+        lines(&|at, text| format!("{{\"_id\":\"d{at}\",\"text\":\"{text}\"}}")),
+    );
+    write(
+        "mills/queries.jsonl",
+        lines(&|at, text| format!("{{\"_id\":\"q{at}\",\"text\":\"{}\"}}", query(text))),
+    );
     let qrels = lines(&|at, _| format!("q{at}\td{at}\t1"));
     write("mills/qrels/test.tsv", format!("query-id\tcorpus-id\tscore\n{qrels}"));
     folder
@@ -104,7 +117,10 @@ fn recipes_are_listed_shown_and_changed() {
         assert!(code == 2 && stderr.contains(needle), "{args:?}: {code} {stderr}");
     };
     refused(&["train", "--show", "splade-maxx"], "splade-max");
-    refused(&["train", "--show", "splade-max", "--set", "batch.sice=7"], "unknown field `sice`");
+    refused(
+        &["train", "--show", "splade-max", "--set", "batch.sice=7"],
+        "unknown field `sice`",
+    );
     refused(&["train"], "--preset");
     refused(&["train", "--list", "--resume"], "cannot be used with");
 }
@@ -130,21 +146,46 @@ fn a_killed_run_is_resumed_to_the_same_files() {
     assert_eq!((&resumed["step"], &resumed["mean"]), (&report["step"], &report["mean"]));
     let (whole, killed) = (tree(&folder.join("whole")), tree(&folder.join("killed")));
     assert_eq!(whole.keys().collect::<Vec<_>>(), killed.keys().collect::<Vec<_>>());
-    let differing: Vec<&String> = whole.iter().filter(|(name, bytes)| killed[*name] != **bytes).map(|(name, _)| name).collect();
+    let differing: Vec<&String> = whole
+        .iter()
+        .filter(|(name, bytes)| killed[*name] != **bytes)
+        .map(|(name, _)| name)
+        .collect();
     assert_eq!(differing, Vec::<&String>::new());
-    for name in ["recipe.toml", "log.jsonl", "model/model.safetensors", "model/README.md", "curves/loss.svg", "curves/dev.svg"] {
+    for name in [
+        "recipe.toml",
+        "log.jsonl",
+        "model/model.safetensors",
+        "model/README.md",
+        "curves/loss.svg",
+        "curves/dev.svg",
+    ] {
         assert!(whole.contains_key(name), "{name}: {:?}", whole.keys());
     }
 
     // The model is one like any other, and what it was chosen by is what `eval` measures.
-    let args = ["eval", "mills", "--model", "whole/model", "--metrics", "ndcg@10", "--json"];
+    let args = [
+        "eval",
+        "mills",
+        "--model",
+        "whole/model",
+        "--metrics",
+        "ndcg@10",
+        "--json",
+    ];
     assert_eq!(succeed(folder, &args).json()["metrics"]["ndcg@10"], report["mean"]);
 
     // Curves again, and two runs in one picture.
     let drawn = succeed(folder, &["train", "--curves", "whole", "-o", "again"]).stdout;
     assert!(drawn.contains("loss.svg"), "{drawn}");
-    assert_eq!(fs::read(folder.join("again/loss.svg")).expect("drawn"), whole["curves/loss.svg"]);
-    succeed(folder, &["train", "--curves", "whole", "killed/log.jsonl", "-o", "both"]);
+    assert_eq!(
+        fs::read(folder.join("again/loss.svg")).expect("drawn"),
+        whole["curves/loss.svg"]
+    );
+    succeed(
+        folder,
+        &["train", "--curves", "whole", "killed/log.jsonl", "-o", "both"],
+    );
     let picture = fs::read_to_string(folder.join("both/trade-off-length.svg")).expect("drawn");
     assert!(picture.contains("whole") && picture.contains("killed"), "{picture}");
 }
@@ -162,12 +203,17 @@ fn an_interrupted_run_says_how_to_go_on() {
     while fs::metadata(folder.join("run/log.jsonl")).map_or(0, |log| log.len()) < 600 {
         std::thread::sleep(Duration::from_millis(5));
     }
-    let interrupted = std::process::Command::new("kill").args(["-INT", &process.id().to_string()]).status();
+    let interrupted = std::process::Command::new("kill")
+        .args(["-INT", &process.id().to_string()])
+        .status();
     assert!(interrupted.expect("kill is there").success());
     let output = process.wait_with_output().expect("a child");
     let stderr = String::from_utf8_lossy(&output.stderr);
     assert_eq!(output.status.code(), Some(3), "{stderr}");
-    assert!(stderr.contains("tamis train --resume -o run") && stderr.contains("loss"), "{stderr}");
+    assert!(
+        stderr.contains("tamis train --resume -o run") && stderr.contains("loss"),
+        "{stderr}"
+    );
     let checkpoints = fs::read_dir(folder.join("run/checkpoints")).expect("a folder").count();
     assert_eq!(checkpoints, 1);
 }
@@ -176,7 +222,11 @@ fn an_interrupted_run_says_how_to_go_on() {
 fn what_cannot_be_trained_is_refused_before_anything_is_written() {
     let folder = folder();
     let folder = folder.path();
-    fs::write(folder.join("broken.jsonl"), "{\"query\":\"q\",\"text\":\"t\"}\n{\"query\":\"q\"}\n").expect("writable");
+    fs::write(
+        folder.join("broken.jsonl"),
+        "{\"query\":\"q\",\"text\":\"t\"}\n{\"query\":\"q\"}\n",
+    )
+    .expect("writable");
     let refused = |args: &[&str], code: i32, needle: &str| {
         let finished = run(folder, args);
         assert_eq!(finished.code, code, "{args:?}: {}", finished.stderr);
@@ -184,14 +234,34 @@ fn what_cannot_be_trained_is_refused_before_anything_is_written() {
         assert!(!folder.join("out").exists(), "{args:?}");
     };
     refused(&train(&["--steps", "0", "-o", "out"]), 2, "steps");
-    refused(&train(&["--teacher", "mills", "-o", "out"]), 2, "no teacher of the recipe");
-    refused(&train(&["--set", "trainer.loss={kl = {}}", "-o", "out"]), 2, "teacher.members");
+    refused(
+        &train(&["--teacher", "mills", "-o", "out"]),
+        2,
+        "no teacher of the recipe",
+    );
+    refused(
+        &train(&["--set", "trainer.loss={kl = {}}", "-o", "out"]),
+        2,
+        "teacher.members",
+    );
     refused(&train(&["--data", "nowhere.jsonl", "-o", "out"]), 4, "nowhere.jsonl");
-    refused(&train(&["--data", "broken.jsonl", "-o", "out"]), 1, "broken.jsonl, line 2");
-    refused(&train(&["--set", "batch.size=400", "-o", "out"]), 2, "do not fill a batch of 400");
+    refused(
+        &train(&["--data", "broken.jsonl", "-o", "out"]),
+        1,
+        "broken.jsonl, line 2",
+    );
+    refused(
+        &train(&["--set", "batch.size=400", "-o", "out"]),
+        2,
+        "do not fill a batch of 400",
+    );
     refused(&["train", "--resume", "-o", "out"], 4, "no training run");
     refused(&["train", "--curves", "mills", "-o", "out"], 4, "log.jsonl");
     fs::write(folder.join("mine.toml"), "[batch]\nsice = 3\n").expect("writable");
-    refused(&["train", "--config", "mine.toml", "--data", "rows.jsonl", "-o", "out"], 2, "mine.toml");
+    refused(
+        &["train", "--config", "mine.toml", "--data", "rows.jsonl", "-o", "out"],
+        2,
+        "mine.toml",
+    );
     refused(&train(&["-o", "mills"]), 2, "not empty");
 }

@@ -142,7 +142,9 @@ fn report(args: &Args, output: &Path, finished: &Finished, seconds: f64) -> anyh
     }
     match &report.model {
         Some(model) => {
-            let worth = report.mean.map_or_else(String::new, |mean| format!(", dev mean {mean:.4}"));
+            let worth = report
+                .mean
+                .map_or_else(String::new, |mean| format!(", dev mean {mean:.4}"));
             output::note(&format!("the model of step {}{worth}: {model}", report.step));
         }
         None => output::note(&format!(
@@ -169,7 +171,10 @@ fn list(json: bool) -> anyhow::Result<Exit> {
 
 /// Draws the curves of one run, or compares several.
 fn curves(runs: &[PathBuf], output: &Path) -> anyhow::Result<Exit> {
-    let logs = runs.iter().map(|path| open_log(path)).collect::<anyhow::Result<Vec<_>>>()?;
+    let logs = runs
+        .iter()
+        .map(|path| open_log(path))
+        .collect::<anyhow::Result<Vec<_>>>()?;
     let files = match &logs[..] {
         [one] => tamis_train::draw_run(&one.records, output)?,
         several => tamis_train::draw_trade_off(several, output)?,

@@ -43,10 +43,22 @@ pub fn draw_run(records: &[LogRecord], dir: &Path) -> Result<Vec<PathBuf>, Error
     };
     draw("loss.svg", "loss and its terms", loss)?;
     draw("length.svg", "weights above zero", lengths)?;
-    draw("flops.svg", "FLOPS: products of a query with a document", vec![of("flops", |step| step.flops)])?;
-    draw("lambda.svg", "what penalties are multiplied by", named(&steps, |step| &step.lambdas))?;
+    draw(
+        "flops.svg",
+        "FLOPS: products of a query with a document",
+        vec![of("flops", |step| step.flops)],
+    )?;
+    draw(
+        "lambda.svg",
+        "what penalties are multiplied by",
+        named(&steps, |step| &step.lambdas),
+    )?;
     draw("learning-rate.svg", "learning rate", rates)?;
-    draw("gradient.svg", "gradient norm", vec![of("gradient norm", |step| step.gradient_norm)])?;
+    draw(
+        "gradient.svg",
+        "gradient norm",
+        vec![of("gradient norm", |step| step.gradient_norm)],
+    )?;
     let evaluations = evaluations(records);
     if let Some(first) = evaluations.first() {
         let caption = format!("{} on development collections", first.metric);
@@ -77,12 +89,12 @@ pub fn draw_trade_off(logs: &[NamedLog], dir: &Path) -> Result<Vec<PathBuf>, Err
         let best = evaluations(&log.records)
             .into_iter()
             .reduce(|best, one| if one.mean > best.mean { one } else { best })
-            .ok_or_else(|| Error::NeverEvaluated {
-                name: log.name.clone(),
-            })?;
+            .ok_or_else(|| Error::NeverEvaluated { name: log.name.clone() })?;
         families.entry(family(&log.name)).or_default().push((&log.name, best));
     }
-    let metric = logs.first().and_then(|log| evaluations(&log.records).first().map(|one| one.metric.clone()));
+    let metric = logs
+        .first()
+        .and_then(|log| evaluations(&log.records).first().map(|one| one.metric.clone()));
     let metric = metric.unwrap_or_default();
     let chart = |x_label: &str, cost: fn(&EvaluationRecord) -> f64| {
         let series = families.iter().map(|(name, runs)| {
@@ -100,7 +112,9 @@ pub fn draw_trade_off(logs: &[NamedLog], dir: &Path) -> Result<Vec<PathBuf>, Err
             with_marks: true,
         }
     };
-    let lengths = chart("weights of a document", |one| mean_of(one, |figures| figures.document_length));
+    let lengths = chart("weights of a document", |one| {
+        mean_of(one, |figures| figures.document_length)
+    });
     let flops = chart("FLOPS", |one| mean_of(one, |figures| figures.flops));
     Ok(vec![
         write(dir, "trade-off-length.svg", &lengths)?,
@@ -142,7 +156,9 @@ fn curve(name: &str, steps: &[&StepRecord], value: impl Fn(&StepRecord) -> Optio
 /// A curve for each name that any step has.
 fn named(steps: &[&StepRecord], values: fn(&StepRecord) -> &BTreeMap<String, f64>) -> Vec<Series> {
     let names: std::collections::BTreeSet<&String> = steps.iter().flat_map(|step| values(step).keys()).collect();
-    let series = names.into_iter().map(|name| curve(name, steps, |step| values(step).get(name).copied()));
+    let series = names
+        .into_iter()
+        .map(|name| curve(name, steps, |step| values(step).get(name).copied()));
     series.collect()
 }
 
@@ -154,7 +170,9 @@ fn by_collection(evaluations: &[&EvaluationRecord]) -> Vec<Series> {
     }];
     let collections = evaluations.first().map_or(0, |one| one.figures.len());
     for at in 0..collections {
-        let Ok(metric) = evaluations[0].metric.parse() else { continue };
+        let Ok(metric) = evaluations[0].metric.parse() else {
+            continue;
+        };
         let points = evaluations.iter().filter_map(|one| {
             let value = one.figures.get(at)?.metrics.get(metric)?;
             Some((one.step as f64, value))
@@ -215,10 +233,25 @@ mod tests {
     #[test]
     fn a_run_is_drawn() {
         let dir = tempfile::tempdir().expect("a folder");
-        let records = [step(1, 2.0), evaluation(1, 0.4, 90.0), step(2, 1.0), evaluation(2, 0.5, 80.0)];
+        let records = [
+            step(1, 2.0),
+            evaluation(1, 0.4, 90.0),
+            step(2, 1.0),
+            evaluation(2, 0.5, 80.0),
+        ];
         let files = draw_run(&records, &dir.path().join("curves")).expect("drawn");
-        let names: Vec<_> = files.iter().map(|file| file.file_name().expect("a name").to_owned()).collect();
-        let expected = ["loss.svg", "length.svg", "flops.svg", "learning-rate.svg", "gradient.svg", "dev.svg"];
+        let names: Vec<_> = files
+            .iter()
+            .map(|file| file.file_name().expect("a name").to_owned())
+            .collect();
+        let expected = [
+            "loss.svg",
+            "length.svg",
+            "flops.svg",
+            "learning-rate.svg",
+            "gradient.svg",
+            "dev.svg",
+        ];
         assert_eq!(names, expected, "no lambda was logged");
         let loss = fs::read_to_string(&files[0]).expect("there");
         for text in ["<svg", "loss and its terms", "kl", "polyline"] {
@@ -245,10 +278,19 @@ mod tests {
         ];
         let files = draw_trade_off(&logs, dir.path()).expect("drawn");
         let text = fs::read_to_string(&files[0]).expect("there");
-        assert!(text.contains("flops") && text.contains("l0") && !text.contains("flops-0.1"), "{text}");
-        assert_eq!(text.matches("<circle").count() - 2, 3, "a mark a run, and one a name in the legend");
+        assert!(
+            text.contains("flops") && text.contains("l0") && !text.contains("flops-0.1"),
+            "{text}"
+        );
+        assert_eq!(
+            text.matches("<circle").count() - 2,
+            3,
+            "a mark a run, and one a name in the legend"
+        );
         let unjudged = [run("new", &[step(1, 1.0)])];
-        let message = draw_trade_off(&unjudged, dir.path()).expect_err("never evaluated").to_string();
+        let message = draw_trade_off(&unjudged, dir.path())
+            .expect_err("never evaluated")
+            .to_string();
         assert!(message.contains("new"), "{message}");
         assert_eq!(["a-b", "a-b-0.5", "x"].map(family), ["a-b", "a-b", "x"]);
     }

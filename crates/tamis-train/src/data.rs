@@ -7,5 +7,5 @@ mod reading;
 mod training_data;
 
 pub use options::DataOptions;
-pub use training_data::{Candidate, DataFile, Row, TrainingData};
 pub(crate) use training_data::listed;
+pub use training_data::{Candidate, DataFile, Row, TrainingData};

@@ -57,11 +57,13 @@ impl Default for EvaluationOptions {
 impl EvaluationOptions {
     /// Checks every range.
     pub(crate) fn validate(&self) -> Result<(), Error> {
-        let bad = |option: &str, value: String, allowed| Err(Error::RecipeOption {
-            option: format!("evaluation.{option}"),
-            value,
-            allowed,
-        });
+        let bad = |option: &str, value: String, allowed| {
+            Err(Error::RecipeOption {
+                option: format!("evaluation.{option}"),
+                value,
+                allowed,
+            })
+        };
         if self.every == 0 {
             return bad("every", "0".to_owned(), "at least 1");
         }
@@ -205,9 +207,10 @@ const DEEPEST: usize = 1000;
 /// How many results a metric looks at.
 fn depth_of(metric: Metric) -> usize {
     match metric {
-        Metric::Ndcg(depth) | Metric::ReciprocalRank(depth) | Metric::Recall(depth) | Metric::AveragePrecision(depth) => {
-            depth.map_or(DEEPEST, usize::from)
-        }
+        Metric::Ndcg(depth)
+        | Metric::ReciprocalRank(depth)
+        | Metric::Recall(depth)
+        | Metric::AveragePrecision(depth) => depth.map_or(DEEPEST, usize::from),
         Metric::Precision(depth) | Metric::Success(depth) => depth.into(),
         _ => DEEPEST,
     }
@@ -249,7 +252,9 @@ mod tests {
         let collection = DevCollection::open(&mills, "test").expect("a collection");
         let encoder = tamis_encoder::open("lexical").expect("always there");
         let metrics = EvaluationOptions::default().metrics;
-        let figures = collection.judge(encoder.as_ref(), &metrics, dir.path()).expect("judged");
+        let figures = collection
+            .judge(encoder.as_ref(), &metrics, dir.path())
+            .expect("judged");
         // The document with the query's own id would be first for q1.
         assert_eq!(figures.metrics.get(metrics[0]), Some(1.0));
         assert_eq!((figures.document_length, figures.query_length), (7.0 / 3.0, 1.5));

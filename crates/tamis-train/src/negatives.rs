@@ -52,11 +52,13 @@ impl NegativeOptions {
 
     /// Checks every range; `has_teacher` is whether anybody scores.
     pub(crate) fn validate(&self, has_teacher: bool) -> Result<(), Error> {
-        let bad = |option: &str, value: String, allowed| Err(Error::RecipeOption {
-            option: format!("negatives.{option}"),
-            value,
-            allowed,
-        });
+        let bad = |option: &str, value: String, allowed| {
+            Err(Error::RecipeOption {
+                option: format!("negatives.{option}"),
+                value,
+                allowed,
+            })
+        };
         self.mining.validate()?;
         if let Some(share) = self.max_share.filter(|share| !(0.0..=1.0).contains(share)) {
             return bad("max_share", share.to_string(), "from 0 to 1");
@@ -65,7 +67,11 @@ impl NegativeOptions {
             return bad("margin", margin.to_string(), "a finite number of at least 0");
         }
         if self.has_filter() && !has_teacher {
-            let option = if self.max_share.is_some() { "max_share" } else { "margin" };
+            let option = if self.max_share.is_some() {
+                "max_share"
+            } else {
+                "margin"
+            };
             return bad(option, "given".to_owned(), "left out where there is no teacher");
         }
         Ok(())
@@ -76,7 +82,10 @@ impl NegativeOptions {
         let positive = f64::from(positive);
         let by_share = self.max_share.map(|share| positive - (1.0 - share) * positive.abs());
         let by_margin = self.margin.map(|margin| positive - margin);
-        [by_share, by_margin].into_iter().flatten().fold(f64::INFINITY, f64::min)
+        [by_share, by_margin]
+            .into_iter()
+            .flatten()
+            .fold(f64::INFINITY, f64::min)
     }
 }
 
@@ -161,7 +170,10 @@ pub(crate) fn restore(data: &mut TrainingData, path: &Path) -> Result<(), Error>
     for (pair, line) in (0..).zip(BufReader::new(file).lines()) {
         let line = line.map_err(|error| read_error(error.to_string()))?;
         let kept: Kept = serde_json::from_str(&line).map_err(|error| read_error(error.to_string()))?;
-        let is_known = kept.candidates.iter().all(|(passage, _)| (*passage as usize) < num_passages);
+        let is_known = kept
+            .candidates
+            .iter()
+            .all(|(passage, _)| (*passage as usize) < num_passages);
         if num_rows == data.rows().len() || !is_known {
             return Err(read_error("it is of other data".to_owned()));
         }
@@ -169,7 +181,10 @@ pub(crate) fn restore(data: &mut TrainingData, path: &Path) -> Result<(), Error>
         if let Some(score) = kept.positive {
             data.set_positive_score(pair, score);
         }
-        let candidates = kept.candidates.into_iter().map(|(passage, score)| Candidate { passage, score });
+        let candidates = kept
+            .candidates
+            .into_iter()
+            .map(|(passage, score)| Candidate { passage, score });
         data.set_candidates(pair, candidates.collect());
     }
     match num_rows == data.rows().len() {
@@ -200,7 +215,9 @@ mod tests {
 
     fn texts(data: &TrainingData, pair: usize) -> Vec<&str> {
         let candidates = data.rows()[pair].candidates.iter();
-        candidates.map(|one| data.set().passage(one.passage).text.as_str()).collect()
+        candidates
+            .map(|one| data.set().passage(one.passage).text.as_str())
+            .collect()
     }
 
     #[test]
@@ -218,8 +235,16 @@ mod tests {
             (dropped, texts(&data, 0).join(","), texts(&data, 1).join(","))
         };
         let found = |dropped, first: &str, second: &str| (dropped, first.to_owned(), second.to_owned());
-        assert_eq!(with(Some(0.95), None), found(2, "a mill,water", "silk"), "limits 9.5 and -2.1");
-        assert_eq!(with(None, Some(0.5)), found(2, "a mill,water", "silk"), "limits 9.5 and -2.5");
+        assert_eq!(
+            with(Some(0.95), None),
+            found(2, "a mill,water", "silk"),
+            "limits 9.5 and -2.1"
+        );
+        assert_eq!(
+            with(None, Some(0.5)),
+            found(2, "a mill,water", "silk"),
+            "limits 9.5 and -2.5"
+        );
         assert_eq!(with(Some(0.95), Some(5.0)), found(4, "water", ""), "limits 5 and -7");
         assert_eq!(with(Some(1.0), None), found(0, "a stone,a mill,water", "a sieve,silk"));
     }
@@ -247,7 +272,8 @@ mod tests {
 
     #[test]
     fn options_out_of_range_are_named() {
-        let message = |options: NegativeOptions, has_teacher| options.validate(has_teacher).expect_err("bad").to_string();
+        let message =
+            |options: NegativeOptions, has_teacher| options.validate(has_teacher).expect_err("bad").to_string();
         let share = |max_share| NegativeOptions {
             max_share: Some(max_share),
             ..NegativeOptions::default()

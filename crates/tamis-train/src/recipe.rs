@@ -142,7 +142,11 @@ impl Recipe {
             return bad("teacher.members", "empty", "at least one teacher for this loss");
         }
         if wants == Some(Candidates::Batch) && !self.teacher.in_batch {
-            return bad("teacher.in_batch", "false", "true for a loss over all documents of the batch");
+            return bad(
+                "teacher.in_batch",
+                "false",
+                "true for a loss over all documents of the batch",
+            );
         }
         Ok(())
     }

@@ -9,9 +9,7 @@ mod state;
 mod training;
 mod window;
 
-pub use log::{
-    EndReason, EndRecord, EvaluationRecord, LogRecord, NegativesRecord, StartRecord, StepRecord, read_log,
-};
+pub use log::{EndReason, EndRecord, EvaluationRecord, LogRecord, NegativesRecord, StartRecord, StepRecord, read_log};
 pub use observer::{Observer, StepView};
 pub use options::RunOptions;
 pub use training::{Finished, TrainingRun};

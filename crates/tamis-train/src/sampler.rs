@@ -94,7 +94,10 @@ mod tests {
         for stream in 0..8_000 {
             let mut items = [0, 1, 2, 3];
             Sampler::new(3, stream).shuffle(&mut items);
-            items.iter().enumerate().for_each(|(place, &item)| firsts[place][item] += 1);
+            items
+                .iter()
+                .enumerate()
+                .for_each(|(place, &item)| firsts[place][item] += 1);
         }
         // 2,000 expected, standard deviation 39.
         let fair = firsts.iter().flatten().all(|count| (1_800..2_200).contains(count));

@@ -80,7 +80,8 @@ impl View {
 impl Observer for View {
     fn read(&mut self, rows: usize) {
         self.rows += rows as u64;
-        self.bar.set_message(format!("read {} rows", output::grouped(self.rows)));
+        self.bar
+            .set_message(format!("read {} rows", output::grouped(self.rows)));
     }
 
     fn stage(&mut self, what: &str) {
@@ -90,7 +91,8 @@ impl Observer for View {
 
     fn scored(&mut self, rows: usize) {
         self.rows += rows as u64;
-        self.bar.set_message(format!("the teacher scored {} rows", output::grouped(self.rows)));
+        self.bar
+            .set_message(format!("the teacher scored {} rows", output::grouped(self.rows)));
     }
 
     fn stepped(&mut self, view: &StepView<'_>) {
@@ -100,7 +102,8 @@ impl Observer for View {
         }
         let left = view.steps.saturating_sub(view.last.step);
         self.pace = (view.done_here > 1).then(|| (view.done_here - 1, left));
-        self.bar.set_message(format!("{}{}", step_line(view.last, view.steps), self.pace()));
+        self.bar
+            .set_message(format!("{}{}", step_line(view.last, view.steps), self.pace()));
     }
 
     fn logged(&mut self, record: &LogRecord) {
@@ -133,8 +136,16 @@ impl Observer for View {
 
 /// A step in one line: loss and terms, lengths, cost.
 fn step_line(step: &StepRecord, steps: u64) -> String {
-    let terms: Vec<String> = step.terms.iter().map(|(name, value)| format!("{name} {value:.3}")).collect();
-    let terms = if terms.is_empty() { String::new() } else { format!(" ({})", terms.join(", ")) };
+    let terms: Vec<String> = step
+        .terms
+        .iter()
+        .map(|(name, value)| format!("{name} {value:.3}"))
+        .collect();
+    let terms = if terms.is_empty() {
+        String::new()
+    } else {
+        format!(" ({})", terms.join(", "))
+    };
     format!(
         "step {}/{steps}: loss {:.4}{terms}, document {:.0}, query {:.0}, FLOPS {:.2}",
         step.step, step.loss, step.document_length, step.query_length, step.flops
@@ -143,8 +154,18 @@ fn step_line(step: &StepRecord, steps: u64) -> String {
 
 fn evaluation_line(evaluation: &EvaluationRecord) -> String {
     let figures = evaluation.figures.iter().map(|one| {
-        let values: Vec<String> = one.metrics.iter().map(|(metric, value)| format!("{metric} {value:.4}")).collect();
-        format!("{} {} (document {:.0}, FLOPS {:.2})", one.collection, values.join(" "), one.document_length, one.flops)
+        let values: Vec<String> = one
+            .metrics
+            .iter()
+            .map(|(metric, value)| format!("{metric} {value:.4}"))
+            .collect();
+        format!(
+            "{} {} (document {:.0}, FLOPS {:.2})",
+            one.collection,
+            values.join(" "),
+            one.document_length,
+            one.flops
+        )
     });
     let figures: Vec<String> = figures.collect();
     let best = if evaluation.best { ", the best so far" } else { "" };
@@ -190,6 +211,9 @@ mod tests {
     #[test]
     fn times_are_short() {
         let found = [59, 61, 3599, 3600, 100_000].map(|seconds| hours(Duration::from_secs(seconds)));
-        assert_eq!(found, ["59 s", "1 min 01 s", "59 min 59 s", "1 h 00 min", "27 h 46 min"]);
+        assert_eq!(
+            found,
+            ["59 s", "1 min 01 s", "59 min 59 s", "1 h 00 min", "27 h 46 min"]
+        );
     }
 }

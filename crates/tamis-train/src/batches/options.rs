@@ -48,11 +48,13 @@ impl BatchOptions {
 
     /// Checks every range.
     pub(crate) fn validate(&self) -> Result<(), Error> {
-        let bad = |option: &str, value: String, allowed| Err(Error::RecipeOption {
-            option: format!("batch.{option}"),
-            value,
-            allowed,
-        });
+        let bad = |option: &str, value: String, allowed| {
+            Err(Error::RecipeOption {
+                option: format!("batch.{option}"),
+                value,
+                allowed,
+            })
+        };
         if !(1..=65_536).contains(&self.size) {
             return bad("size", self.size.to_string(), "from 1 to 65536");
         }

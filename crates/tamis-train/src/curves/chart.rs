@@ -63,7 +63,10 @@ impl Chart {
     fn draw(&self, area: &DrawingArea<SVGBackend<'_>, Shift>) -> Result<(), Box<dyn std::error::Error>> {
         area.fill(&WHITE)?;
         let points = || self.series.iter().flat_map(|series| series.points.iter().copied());
-        let (x, y) = (range(points().map(|point| point.0)), range(points().map(|point| point.1)));
+        let (x, y) = (
+            range(points().map(|point| point.0)),
+            range(points().map(|point| point.1)),
+        );
         let mut chart = ChartBuilder::on(area)
             .caption(&self.caption, ("sans-serif", 18))
             .margin(12)
@@ -86,7 +89,10 @@ impl Chart {
                 key + Circle::new((9, 0), if with_marks { 4 } else { 0 }, colour.filled())
             });
             if self.with_marks {
-                let marks = series.points.iter().map(|&point| Circle::new(point, 4, colour.filled()));
+                let marks = series
+                    .points
+                    .iter()
+                    .map(|&point| Circle::new(point, 4, colour.filled()));
                 chart.draw_series(marks)?;
             }
         }
@@ -105,7 +111,9 @@ impl Chart {
 fn range(values: impl Iterator<Item = f64>) -> std::ops::Range<f64> {
     let (low, high) = values
         .filter(|value| value.is_finite())
-        .fold((f64::INFINITY, f64::NEG_INFINITY), |(low, high), value| (low.min(value), high.max(value)));
+        .fold((f64::INFINITY, f64::NEG_INFINITY), |(low, high), value| {
+            (low.min(value), high.max(value))
+        });
     if low > high {
         return 0.0..1.0;
     }

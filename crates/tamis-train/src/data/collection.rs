@@ -40,8 +40,12 @@ pub(super) fn read(
     }
     for query in queries.into_iter().take(options.max_rows.unwrap_or(usize::MAX)) {
         let of = |is_positive: bool| -> Vec<DocumentText> {
-            let judged = qrels.judgements(&query.id).filter(|(_, grade)| (*grade > 0) == is_positive);
-            judged.filter_map(|(document, _)| texts.get(document).cloned()).collect()
+            let judged = qrels
+                .judgements(&query.id)
+                .filter(|(_, grade)| (*grade > 0) == is_positive);
+            judged
+                .filter_map(|(document, _)| texts.get(document).cloned())
+                .collect()
         };
         let positives = of(true);
         if positives.is_empty() {

@@ -160,10 +160,7 @@ impl<'a> Reading<'a> {
     fn row(&mut self, pair: u32, file: u32) -> &mut Row {
         let at = pair as usize;
         if at == self.rows.len() {
-            self.rows.push(Row {
-                file,
-                ..Row::default()
-            });
+            self.rows.push(Row { file, ..Row::default() });
         }
         &mut self.rows[at]
     }
@@ -220,7 +217,11 @@ impl<'a> Reading<'a> {
 
 /// Adds a negative; of one that is there already the score counts, where it has one.
 fn add_candidate(row: &mut Row, candidate: Candidate) {
-    match row.candidates.iter_mut().find(|known| known.passage == candidate.passage) {
+    match row
+        .candidates
+        .iter_mut()
+        .find(|known| known.passage == candidate.passage)
+    {
         Some(known) => known.score = candidate.score.or(known.score),
         None => row.candidates.push(candidate),
     }
@@ -234,7 +235,8 @@ fn score(line: &Line<'_>) -> Result<ScoreRecord, Error> {
         problem,
     };
     let record = if line.text.trim_start().starts_with('{') {
-        serde_json::from_str(line.text).map_err(|error| bad(line.place().at_column(error.column().max(1)), error.to_string()))?
+        serde_json::from_str(line.text)
+            .map_err(|error| bad(line.place().at_column(error.column().max(1)), error.to_string()))?
     } else {
         let columns: Vec<&str> = line.text.split('\t').collect();
         let [qid, pid, score] = columns[..] else {

@@ -142,9 +142,11 @@ impl TrainingData {
         for (pair, row) in self.set.pairs().iter().zip(&self.rows) {
             hasher.update(&pair.positive.to_le_bytes());
             hasher.update(&(row.candidates.len() as u64).to_le_bytes());
-            let scores = [(pair.positive, row.positive_score)]
-                .into_iter()
-                .chain(row.candidates.iter().map(|candidate| (candidate.passage, candidate.score)));
+            let scores = [(pair.positive, row.positive_score)].into_iter().chain(
+                row.candidates
+                    .iter()
+                    .map(|candidate| (candidate.passage, candidate.score)),
+            );
             for (passage, score) in scores {
                 hasher.update(&passage.to_le_bytes());
                 hasher.update(&score.map_or(u32::MAX, f32::to_bits).to_le_bytes());
@@ -166,7 +168,11 @@ impl TrainingData {
 /// For errors: files as a list.
 pub(crate) fn listed(files: &[PathBuf]) -> String {
     let names: Vec<String> = files.iter().map(|file| file.display().to_string()).collect();
-    if names.is_empty() { "no file".to_owned() } else { names.join(", ") }
+    if names.is_empty() {
+        "no file".to_owned()
+    } else {
+        names.join(", ")
+    }
 }
 
 #[cfg(test)]
@@ -189,15 +195,24 @@ mod tests {
 
     fn texts(data: &TrainingData, pair: u32) -> Vec<&str> {
         let row = &data.rows()[pair as usize];
-        row.candidates.iter().map(|one| data.set().passage(one.passage).text.as_str()).collect()
+        row.candidates
+            .iter()
+            .map(|one| data.set().passage(one.passage).text.as_str())
+            .collect()
     }
 
     #[test]
     fn rows_of_all_files_become_one_set() {
         let dir = tempfile::tempdir().expect("a folder");
         let write = |name: &str, text: &str| fs::write(dir.path().join(name), text).expect("writable");
-        write("a.jsonl", "{\"src\":\"faq\",\"query\":\"What?\",\"text\":\"A sieve.\"}\n{\"src\":\"out\",\"query\":\"q\",\"text\":\"t\"}\n");
-        write("b.tsv", "what\ta SIEVE\tA mill.\t3\t1\nwhat\ta sieve\tA mesh.\t3\t2\nWhat\tA mesh.\tA mill.\n");
+        write(
+            "a.jsonl",
+            "{\"src\":\"faq\",\"query\":\"What?\",\"text\":\"A sieve.\"}\n{\"src\":\"out\",\"query\":\"q\",\"text\":\"t\"}\n",
+        );
+        write(
+            "b.tsv",
+            "what\ta SIEVE\tA mill.\t3\t1\nwhat\ta sieve\tA mesh.\t3\t2\nWhat\tA mesh.\tA mill.\n",
+        );
         let mut options = options(dir.path(), &["a.jsonl", "b.tsv"]);
         options.exclude_sources = vec!["out".to_owned()];
         let data = read(&options).expect("clean files");
@@ -206,8 +221,15 @@ mod tests {
         assert_eq!(texts(&data, 0), ["A mill."]);
         assert_eq!(data.rows()[0].positive_score, Some(3.0));
         assert_eq!(data.rows()[0].candidates[0].score, Some(1.0));
-        assert_eq!((texts(&data, 1), data.rows()[1].positive_score), (vec!["A mill."], None));
-        let counts: Vec<_> = data.files().iter().map(|file| (file.num_rows, file.num_excluded)).collect();
+        assert_eq!(
+            (texts(&data, 1), data.rows()[1].positive_score),
+            (vec!["A mill."], None)
+        );
+        let counts: Vec<_> = data
+            .files()
+            .iter()
+            .map(|file| (file.num_rows, file.num_excluded))
+            .collect();
         assert_eq!(counts, [(1, 1), (3, 0)]);
         let again = read(&options).expect("clean files");
         assert_eq!(data.fingerprint(), again.fingerprint());
@@ -235,7 +257,11 @@ mod tests {
         fs::create_dir_all(mills.join("qrels")).expect("writable");
         let corpus = "{\"_id\":\"d0\",\"title\":\"Mill\",\"text\":\"stone\"}\n{\"_id\":\"d1\",\"title\":\"\",\"text\":\"sieve\"}\n{\"_id\":\"d2\",\"title\":\"\",\"text\":\"bran\"}\n";
         fs::write(mills.join("corpus.jsonl"), corpus).expect("writable");
-        fs::write(mills.join("queries.jsonl"), "{\"_id\":\"q0\",\"text\":\"what grinds\"}\n").expect("writable");
+        fs::write(
+            mills.join("queries.jsonl"),
+            "{\"_id\":\"q0\",\"text\":\"what grinds\"}\n",
+        )
+        .expect("writable");
         let qrels = "query-id\tcorpus-id\tscore\nq0\td0\t1\nq0\td1\t0\n";
         fs::write(mills.join("qrels/train.tsv"), qrels).expect("writable");
         fs::write(dir.path().join("scores.tsv"), "q0\td0\t9\nq0\td2\t4.5\n").expect("writable");
@@ -243,14 +269,20 @@ mod tests {
         options.scores = vec![dir.path().join("scores.tsv")];
         let data = read(&options).expect("clean files");
         assert_eq!(data.set().passage(data.set().pairs()[0].positive).title, "Mill");
-        assert_eq!((texts(&data, 0), data.rows()[0].positive_score), (vec!["sieve", "bran"], Some(9.0)));
+        assert_eq!(
+            (texts(&data, 0), data.rows()[0].positive_score),
+            (vec!["sieve", "bran"], Some(9.0))
+        );
         assert_eq!(data.rows()[0].candidates[1].score, Some(4.5));
 
         let scores = "{\"qid\":\"q0\",\"pid\":\"d1\",\"score\":2}\n{\"qid\":\"q0\",\"pid\":\"d9\",\"score\":2}\n";
         fs::write(dir.path().join("scores.jsonl"), scores).expect("writable");
         options.scores = vec![dir.path().join("scores.jsonl")];
         let message = read(&options).expect_err("no such document").to_string();
-        assert!(message.contains("scores.jsonl, line 2") && message.contains("\"d9\""), "{message}");
+        assert!(
+            message.contains("scores.jsonl, line 2") && message.contains("\"d9\""),
+            "{message}"
+        );
         options.split = "dev".to_owned();
         let message = read(&options).expect_err("no such split").to_string();
         assert!(message.contains("dev") && message.contains("train"), "{message}");
@@ -260,11 +292,18 @@ mod tests {
     fn nothing_to_train_on_is_said() {
         let dir = tempfile::tempdir().expect("a folder");
         fs::write(dir.path().join("empty.jsonl"), "\n").expect("writable");
-        let message = read(&options(dir.path(), &["empty.jsonl"])).expect_err("no row").to_string();
+        let message = read(&options(dir.path(), &["empty.jsonl"]))
+            .expect_err("no row")
+            .to_string();
         assert!(message.contains("empty.jsonl"), "{message}");
         assert!(read(&options(dir.path(), &["nowhere.jsonl"])).is_err());
         let mut weighted = options(dir.path(), &["empty.jsonl"]);
         weighted.source_weights.insert("faq".to_owned(), -1.0);
-        assert!(read(&weighted).expect_err("a negative weight").to_string().contains("\"faq\""));
+        assert!(
+            read(&weighted)
+                .expect_err("a negative weight")
+                .to_string()
+                .contains("\"faq\"")
+        );
     }
 }

@@ -19,7 +19,9 @@ pub(super) fn apply(recipe: Recipe, assignments: &[String]) -> Result<Recipe, Er
         let mut table = Table::try_from(&recipe).expect("a recipe is plain values");
         let path: Vec<&str> = path.trim().split('.').collect();
         set(&mut table, &path, parse(value.trim())).map_err(bad)?;
-        recipe = table.try_into().map_err(|error: toml::de::Error| bad(error.to_string().trim().to_owned()))?;
+        recipe = table
+            .try_into()
+            .map_err(|error: toml::de::Error| bad(error.to_string().trim().to_owned()))?;
     }
     Ok(recipe)
 }
@@ -27,7 +29,9 @@ pub(super) fn apply(recipe: Recipe, assignments: &[String]) -> Result<Recipe, Er
 /// The value as TOML, else the text.
 fn parse(text: &str) -> Value {
     let parsed = toml::from_str::<Table>(&format!("value = {text}")).ok();
-    let value = parsed.filter(|table| table.len() == 1).and_then(|mut table| table.remove("value"));
+    let value = parsed
+        .filter(|table| table.len() == 1)
+        .and_then(|mut table| table.remove("value"));
     value.unwrap_or_else(|| Value::String(text.to_owned()))
 }
 
@@ -40,7 +44,9 @@ fn set(table: &mut Table, path: &[&str], value: Value) -> Result<(), String> {
         table.insert((*first).to_owned(), value);
         return Ok(());
     }
-    let inner = table.entry((*first).to_owned()).or_insert_with(|| Value::Table(Table::new()));
+    let inner = table
+        .entry((*first).to_owned())
+        .or_insert_with(|| Value::Table(Table::new()));
     set_inside(inner, first, rest, value)
 }
 
@@ -90,10 +96,16 @@ mod tests {
             "trainer.learning_rate.peak=1e-5",
         ])
         .expect("known fields");
-        assert_eq!((recipe.trainer.steps, recipe.batch.title_share, recipe.name.as_str()), (7, 0.25, "mine"));
+        assert_eq!(
+            (recipe.trainer.steps, recipe.batch.title_share, recipe.name.as_str()),
+            (7, 0.25, "mine")
+        );
         assert_eq!(recipe.data.files, ["a.jsonl", "c.tsv"].map(std::path::PathBuf::from));
         assert_eq!(recipe.data.source_weights["faq"], 0.5);
-        assert_eq!((recipe.teacher.members[0].weight, recipe.evaluation.patience), (2.5, Some(3)));
+        assert_eq!(
+            (recipe.teacher.members[0].weight, recipe.evaluation.patience),
+            (2.5, Some(3))
+        );
         assert_eq!(recipe.trainer.learning_rate.peak, 1e-5);
     }
 
@@ -116,7 +128,9 @@ mod tests {
     fn a_recipe_survives_its_own_text() {
         let recipe = with(&["trainer.steps=7", "evaluation.min_gain=0.1"]).expect("known fields");
         assert_eq!(Recipe::parse(&recipe.to_toml(), "own").expect("own text"), recipe);
-        let message = Recipe::parse("[run]\nstops = 3\n", "mine.toml").expect_err("unknown").to_string();
+        let message = Recipe::parse("[run]\nstops = 3\n", "mine.toml")
+            .expect_err("unknown")
+            .to_string();
         assert!(message.contains("mine.toml") && message.contains("line 2"), "{message}");
     }
 }

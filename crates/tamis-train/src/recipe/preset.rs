@@ -11,29 +11,65 @@ const PRESETS: [(&str, &str); 40] = [
     ("splade-max", include_str!("../../presets/splade-max.toml")),
     ("distilsplade-max", include_str!("../../presets/distilsplade-max.toml")),
     ("splade-doc", include_str!("../../presets/splade-doc.toml")),
-    ("splade-pp-selfdistil", include_str!("../../presets/splade-pp-selfdistil.toml")),
-    ("splade-pp-ensembledistil", include_str!("../../presets/splade-pp-ensembledistil.toml")),
+    (
+        "splade-pp-selfdistil",
+        include_str!("../../presets/splade-pp-selfdistil.toml"),
+    ),
+    (
+        "splade-pp-ensembledistil",
+        include_str!("../../presets/splade-pp-ensembledistil.toml"),
+    ),
     ("splade-v3", include_str!("../../presets/splade-v3.toml")),
-    ("efficient-splade-v-large", include_str!("../../presets/efficient-splade-v-large.toml")),
-    ("efficient-splade-v-medium", include_str!("../../presets/efficient-splade-v-medium.toml")),
-    ("efficient-splade-v-small", include_str!("../../presets/efficient-splade-v-small.toml")),
-    ("efficient-splade-vi-bt-large", include_str!("../../presets/efficient-splade-vi-bt-large.toml")),
+    (
+        "efficient-splade-v-large",
+        include_str!("../../presets/efficient-splade-v-large.toml"),
+    ),
+    (
+        "efficient-splade-v-medium",
+        include_str!("../../presets/efficient-splade-v-medium.toml"),
+    ),
+    (
+        "efficient-splade-v-small",
+        include_str!("../../presets/efficient-splade-v-small.toml"),
+    ),
+    (
+        "efficient-splade-vi-bt-large",
+        include_str!("../../presets/efficient-splade-vi-bt-large.toml"),
+    ),
     ("deepct", include_str!("../../presets/deepct.toml")),
     ("unicoil", include_str!("../../presets/unicoil.toml")),
-    ("unicoil-marginmse", include_str!("../../presets/unicoil-marginmse.toml")),
+    (
+        "unicoil-marginmse",
+        include_str!("../../presets/unicoil-marginmse.toml"),
+    ),
     ("unicoil-expanded", include_str!("../../presets/unicoil-expanded.toml")),
-    ("unicoil-expanded-marginmse", include_str!("../../presets/unicoil-expanded-marginmse.toml")),
+    (
+        "unicoil-expanded-marginmse",
+        include_str!("../../presets/unicoil-expanded-marginmse.toml"),
+    ),
     ("deepimpact", include_str!("../../presets/deepimpact.toml")),
-    ("deepimpact-marginmse", include_str!("../../presets/deepimpact-marginmse.toml")),
+    (
+        "deepimpact-marginmse",
+        include_str!("../../presets/deepimpact-marginmse.toml"),
+    ),
     ("tildev2", include_str!("../../presets/tildev2.toml")),
-    ("tildev2-marginmse", include_str!("../../presets/tildev2-marginmse.toml")),
+    (
+        "tildev2-marginmse",
+        include_str!("../../presets/tildev2-marginmse.toml"),
+    ),
     ("sparta", include_str!("../../presets/sparta.toml")),
     ("sparta-marginmse", include_str!("../../presets/sparta-marginmse.toml")),
     ("epic", include_str!("../../presets/epic.toml")),
     ("epic-marginmse", include_str!("../../presets/epic-marginmse.toml")),
     ("lsr-splade-max", include_str!("../../presets/lsr-splade-max.toml")),
-    ("lsr-distilsplade-max", include_str!("../../presets/lsr-distilsplade-max.toml")),
-    ("lsr-distilsplade-sep", include_str!("../../presets/lsr-distilsplade-sep.toml")),
+    (
+        "lsr-distilsplade-max",
+        include_str!("../../presets/lsr-distilsplade-max.toml"),
+    ),
+    (
+        "lsr-distilsplade-sep",
+        include_str!("../../presets/lsr-distilsplade-sep.toml"),
+    ),
     ("lsr-splade-qmlp", include_str!("../../presets/lsr-splade-qmlp.toml")),
     ("lsr-qmlm-dmlp", include_str!("../../presets/lsr-qmlm-dmlp.toml")),
     ("lsr-clsmlm", include_str!("../../presets/lsr-clsmlm.toml")),
@@ -42,11 +78,20 @@ const PRESETS: [(&str, &str); 40] = [
     ("l0-activation", include_str!("../../presets/l0-activation.toml")),
     ("l0-baseline", include_str!("../../presets/l0-baseline.toml")),
     ("idf-aware", include_str!("../../presets/idf-aware.toml")),
-    ("idf-aware-explicit", include_str!("../../presets/idf-aware-explicit.toml")),
-    ("opensearch-ensemble", include_str!("../../presets/opensearch-ensemble.toml")),
+    (
+        "idf-aware-explicit",
+        include_str!("../../presets/idf-aware-explicit.toml"),
+    ),
+    (
+        "opensearch-ensemble",
+        include_str!("../../presets/opensearch-ensemble.toml"),
+    ),
     ("df-flops", include_str!("../../presets/df-flops.toml")),
     ("li-lsr", include_str!("../../presets/li-lsr.toml")),
-    ("sparse-from-pairs", include_str!("../../presets/sparse-from-pairs.toml")),
+    (
+        "sparse-from-pairs",
+        include_str!("../../presets/sparse-from-pairs.toml"),
+    ),
 ];
 
 /// A recipe in a list.

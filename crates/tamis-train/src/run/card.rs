@@ -65,7 +65,11 @@ It started from `{base}`, whose licence applies, as do those of the texts below.
     for file in data.files() {
         let _ = match file.num_excluded {
             0 => writeln!(text, "- `{}`: {} rows", file.name, file.num_rows),
-            left_out => writeln!(text, "- `{}`: {} rows, {left_out} left out by source", file.name, file.num_rows),
+            left_out => writeln!(
+                text,
+                "- `{}`: {} rows, {left_out} left out by source",
+                file.name, file.num_rows
+            ),
         };
     }
     if let Some(step) = last_step(records, model_step) {
@@ -92,7 +96,11 @@ fn teachers(recipe: &Recipe) -> String {
         format!("{} x {name}", member.weight)
     });
     let members: Vec<String> = members.collect();
-    if members.is_empty() { "none".to_owned() } else { members.join(" + ") }
+    if members.is_empty() {
+        "none".to_owned()
+    } else {
+        members.join(" + ")
+    }
 }
 
 fn figures(text: &mut String, evaluation: &EvaluationRecord) {
@@ -101,11 +109,14 @@ fn figures(text: &mut String, evaluation: &EvaluationRecord) {
         "\n## Development collections\nThe model was chosen by {} on these: figures on them are not zero-shot.\n",
         evaluation.metric
     );
-    let metrics: Vec<String> = evaluation
-        .figures
-        .first()
-        .map_or_else(Vec::new, |first| first.metrics.iter().map(|(metric, _)| metric.to_string()).collect());
-    let _ = writeln!(text, "| collection | {} | weights a document | FLOPS |", metrics.join(" | "));
+    let metrics: Vec<String> = evaluation.figures.first().map_or_else(Vec::new, |first| {
+        first.metrics.iter().map(|(metric, _)| metric.to_string()).collect()
+    });
+    let _ = writeln!(
+        text,
+        "| collection | {} | weights a document | FLOPS |",
+        metrics.join(" | ")
+    );
     let _ = writeln!(text, "|---|{}", "---|".repeat(metrics.len() + 2));
     for one in &evaluation.figures {
         let values: Vec<String> = one.metrics.iter().map(|(_, value)| format!("{value:.4}")).collect();
@@ -129,7 +140,11 @@ fn without_paths(recipe: &Recipe) -> Recipe {
     names(&mut recipe.data.files);
     names(&mut recipe.data.scores);
     names(&mut recipe.evaluation.collections);
-    let members = recipe.teacher.members.iter_mut().filter_map(|member| member.model.as_mut());
+    let members = recipe
+        .teacher
+        .members
+        .iter_mut()
+        .filter_map(|member| member.model.as_mut());
     let others = [recipe.model.base.as_mut(), recipe.teacher.cache.as_mut()];
     for path in members.chain(others.into_iter().flatten()) {
         *path = file_name(path).into();

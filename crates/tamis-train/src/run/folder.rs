@@ -110,10 +110,10 @@ impl RunFolder {
     }
 
     /// Removes all states, models and negatives but these.
-    pub(super) fn remove_old(&self, step: Option<u64>, best: Option<u64>, negatives: Option<u64>) -> Result<(), Error> {
+    pub(super) fn remove_old(&self, steps: &[u64], best: Option<u64>, negatives: Option<u64>) -> Result<(), Error> {
         let remove = |path: PathBuf| fs::remove_dir_all(&path).map_err(write_error(&path));
         for other in self.numbered(&self.dir.join("checkpoints"), "")? {
-            if Some(other) != step {
+            if !steps.contains(&other) {
                 remove(self.checkpoint(other))?;
             }
         }
@@ -220,13 +220,16 @@ mod tests {
         fs::create_dir(&unfinished).expect("writable");
         folder.complete(&unfinished, &folder.model()).expect("renamed");
         assert_eq!(folder.newest_checkpoint().expect("readable"), Some(100));
-        folder.remove_old(Some(100), Some(10), None).expect("removable");
+        folder.remove_old(&[100], Some(10), None).expect("removable");
         assert_eq!(folder.newest_checkpoint().expect("readable"), Some(100));
         assert!(!folder.checkpoint(10).exists() && folder.best(10).exists() && !folder.best(100).exists());
         assert!(folder.model().exists() && !folder.negatives(5).exists());
         fs::create_dir(folder.best(10).join("1_Pooling")).expect("writable");
         fs::write(folder.best(10).join("1_Pooling/config.json"), "{}").expect("writable");
         copy(&folder.best(10), &folder.best(11)).expect("copied");
-        assert_eq!(fs::read(folder.best(11).join("1_Pooling/config.json")).expect("copied"), b"{}");
+        assert_eq!(
+            fs::read(folder.best(11).join("1_Pooling/config.json")).expect("copied"),
+            b"{}"
+        );
     }
 }

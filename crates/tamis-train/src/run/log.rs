@@ -162,7 +162,10 @@ impl LogWriter {
         let open = || {
             let mut file = OpenOptions::new().create(true).truncate(false).write(true).open(path)?;
             if file.metadata()?.len() < bytes {
-                return Err(io::Error::new(io::ErrorKind::UnexpectedEof, "shorter than when the checkpoint was written"));
+                return Err(io::Error::new(
+                    io::ErrorKind::UnexpectedEof,
+                    "shorter than when the checkpoint was written",
+                ));
             }
             file.set_len(bytes)?;
             file.seek(SeekFrom::End(0))?;
@@ -244,6 +247,9 @@ mod tests {
         assert_eq!(read_log(&path).expect("one record"), [step(3)]);
         fs::write(&path, format!("{{\"kind\":\"st\n{line}\n")).expect("writable");
         let message = read_log(&path).expect_err("broken").to_string();
-        assert!(message.contains("log.jsonl, line 1") && message.contains("a record of a training log"), "{message}");
+        assert!(
+            message.contains("log.jsonl, line 1") && message.contains("a record of a training log"),
+            "{message}"
+        );
     }
 }

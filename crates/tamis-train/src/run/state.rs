@@ -110,7 +110,10 @@ mod tests {
         assert_eq!(again.best.map(Best::mean), Some(0.1 + 0.2));
         let path = dir.path().join(FILE_NAME);
         let text = fs::read_to_string(&path).expect("there");
-        for (from, to, needle) in [("\"version\": 1", "\"version\": 9", "version 9"), ("\"step\"", "\"stop\"", "stop")] {
+        for (from, to, needle) in [
+            ("\"version\": 1", "\"version\": 9", "version 9"),
+            ("\"step\"", "\"stop\"", "stop"),
+        ] {
             fs::write(&path, text.replacen(from, to, 1)).expect("writable");
             let message = RunState::read(dir.path()).expect_err("damaged").to_string();
             assert!(message.contains("run.json") && message.contains(needle), "{message}");

@@ -8,7 +8,9 @@ use tamis_encoder::{CheckpointOptions, Compute};
 
 use super::card::{self, Source};
 use super::folder::{self, RunFolder};
-use super::log::{EndReason, EndRecord, EvaluationRecord, LogRecord, LogWriter, NegativesRecord, StartRecord, StepRecord};
+use super::log::{
+    EndReason, EndRecord, EvaluationRecord, LogRecord, LogWriter, NegativesRecord, StartRecord, StepRecord,
+};
 use super::observer::{Observer, StepView};
 use super::state::{Best, RunState};
 use crate::batches::{Batch, Batcher};
@@ -57,6 +59,8 @@ pub struct TrainingRun {
     /// The last step, for the record that closes its window.
     last: StepRecord,
     done_here: u64,
+    /// The checkpoint that this process began with: the trainer copies configurations and vocabularies from there.
+    resumed_from: Option<u64>,
 }
 
 impl TrainingRun {
@@ -73,12 +77,7 @@ impl TrainingRun {
         Self::begin(recipe, folder, compute, observer)
     }
 
-    fn begin(
-        recipe: Recipe,
-        folder: RunFolder,
-        compute: Compute,
-        observer: &mut dyn Observer,
-    ) -> Result<Self, Error> {
+    fn begin(recipe: Recipe, folder: RunFolder, compute: Compute, observer: &mut dyn Observer) -> Result<Self, Error> {
         let opened = open(&recipe, compute, observer, || {
             let mut config = recipe.trainer.clone();
             config.model.device = compute.device;
@@ -116,19 +115,23 @@ impl TrainingRun {
         let folder = RunFolder::open(dir)?;
         let recipe = Recipe::open(&folder.recipe())?;
         let Some(step) = folder.newest_checkpoint()? else {
-            folder.remove_old(None, None, None)?;
+            folder.remove_old(&[], None, None)?;
             return Self::begin(recipe, folder, compute, observer);
         };
         let checkpoint = folder.checkpoint(step);
         let state = RunState::read(&checkpoint)?;
-        let mut opened = open(&recipe, compute, observer, || Ok(Trainer::resume(&checkpoint.join("trainer"))?))?;
+        let mut opened = open(&recipe, compute, observer, || {
+            Ok(Trainer::resume(&checkpoint.join("trainer"))?)
+        })?;
         if state.data != opened.data.fingerprint().to_string() {
             return Err(Error::DataChanged { path: checkpoint });
         }
         if let Some(step) = state.negatives {
             negatives::restore(&mut opened.data, &folder.negatives(step))?;
         }
-        Self::assemble(recipe, folder, opened, state, compute)
+        let mut run = Self::assemble(recipe, folder, opened, state, compute)?;
+        run.resumed_from = Some(step);
+        Ok(run)
     }
 
     fn assemble(
@@ -152,6 +155,7 @@ impl TrainingRun {
             compute,
             last: StepRecord::default(),
             done_here: 0,
+            resumed_from: None,
         })
     }
 
@@ -217,7 +221,9 @@ impl TrainingRun {
         }
         let Some(teacher) = &self.teacher else { return Ok(None) };
         let passages = batch.documents.iter().map(|&number| self.data.set().passage(number));
-        let texts: Vec<_> = passages.map(|passage| passage_text(passage, self.recipe.teacher.with_titles)).collect();
+        let texts: Vec<_> = passages
+            .map(|passage| passage_text(passage, self.recipe.teacher.with_titles))
+            .collect();
         let texts: Vec<&str> = texts.iter().map(AsRef::as_ref).collect();
         let scored = match self.recipe.teacher.in_batch {
             true => Scored::All,
@@ -281,7 +287,12 @@ impl TrainingRun {
             FirstSearch::Bm25 => crate::teacher::bm25(&self.data, self.recipe.negatives.mining.with_titles)?,
             FirstSearch::Model => self.current_model()?,
         };
-        let num = negatives::mine_into(&mut self.data, encoder.as_ref(), &self.recipe.negatives, self.folder.dir())?;
+        let num = negatives::mine_into(
+            &mut self.data,
+            encoder.as_ref(),
+            &self.recipe.negatives,
+            self.folder.dir(),
+        )?;
         self.score_negatives(0, Some(num), observer)
     }
 
@@ -293,7 +304,12 @@ impl TrainingRun {
         }
         observer.stage("mining negatives");
         let encoder = self.current_model()?;
-        let num = negatives::mine_into(&mut self.data, encoder.as_ref(), &self.recipe.negatives, self.folder.dir())?;
+        let num = negatives::mine_into(
+            &mut self.data,
+            encoder.as_ref(),
+            &self.recipe.negatives,
+            self.folder.dir(),
+        )?;
         self.score_negatives(step, Some(num), observer)
     }
 
@@ -356,8 +372,13 @@ impl TrainingRun {
         self.trainer.save(&unfinished.join("trainer"))?;
         self.state.write(&unfinished)?;
         self.folder.complete(&unfinished, &self.folder.checkpoint(step))?;
+        let kept: Vec<u64> = self.resumed_from.into_iter().chain([step]).collect();
+        self.remove_old(&kept)
+    }
+
+    fn remove_old(&self, checkpoints: &[u64]) -> Result<(), Error> {
         let best = self.state.best.map(|best| best.step);
-        self.folder.remove_old(Some(step), best, self.state.negatives)
+        self.folder.remove_old(checkpoints, best, self.state.negatives)
     }
 
     /// Puts the model in its place, with its card and the curves.
@@ -387,6 +408,7 @@ impl TrainingRun {
         folder::sync(&unfinished)?;
         self.folder.complete(&unfinished, &self.folder.model())?;
         curves::draw_run(&records, &self.folder.curves())?;
+        self.remove_old(&[self.state.step])?;
         Ok(Finished::Ended {
             reason,
             model: self.folder.model(),

@@ -43,7 +43,9 @@ impl TeacherCache {
         each: &mut dyn FnMut(usize),
     ) -> Result<(), Error> {
         let mut hasher = blake3::Hasher::new();
-        pairs.iter().for_each(|pair| drop(hasher.update(&pair.to_le_bytes())));
+        for pair in pairs {
+            hasher.update(&pair.to_le_bytes());
+        }
         let header = Self {
             data: data.fingerprint().to_string(),
             teacher: options.clone(),
@@ -122,7 +124,10 @@ fn compute(
         }
         let documents: Vec<&str> = documents.iter().map(AsRef::as_ref).collect();
         let found = teacher.score(&queries, &documents, &Scored::Lists(lists))?;
-        batch.iter().zip(found).for_each(|(&pair, list)| scores[pair as usize] = list);
+        batch
+            .iter()
+            .zip(found)
+            .for_each(|(&pair, list)| scores[pair as usize] = list);
         each(batch.len());
     }
     Ok(scores)
@@ -135,7 +140,9 @@ fn set_all(data: &mut TrainingData, scores: &[Vec<f32>]) {
 }
 
 fn set_scores(data: &mut TrainingData, pair: u32, scores: &[f32]) {
-    let Some((positive, negatives)) = scores.split_first() else { return };
+    let Some((positive, negatives)) = scores.split_first() else {
+        return;
+    };
     data.set_positive_score(pair, *positive);
     let candidates = data.rows()[pair as usize].candidates.iter().zip(negatives);
     let candidates = candidates.map(|(one, score)| Candidate {
@@ -176,7 +183,8 @@ mod tests {
             let teacher = Teacher::open(options, &data, tamis_encoder::Compute::default());
             let teacher = teacher.expect("it opens").expect("somebody scores");
             let mut scored = 0;
-            TeacherCache::fill(&path, &mut data, &[0], (&teacher, options), &mut |rows| scored += rows).expect("scored");
+            TeacherCache::fill(&path, &mut data, &[0], (&teacher, options), &mut |rows| scored += rows)
+                .expect("scored");
             (data, scored)
         };
         let (first, scored) = fill(&options);
@@ -189,7 +197,10 @@ mod tests {
         assert_eq!((again.fingerprint(), scored), (first.fingerprint(), 0));
         options.members[0].weight = 2.0;
         let (double, scored) = fill(&options);
-        assert_eq!((double.rows()[0].candidates[0].score, scored), (Some(2.0 * negatives[0]), 1));
+        assert_eq!(
+            (double.rows()[0].candidates[0].score, scored),
+            (Some(2.0 * negatives[0]), 1)
+        );
         let text = fs::read_to_string(&path).expect("there");
         fs::write(&path, text.lines().next().expect("a header")).expect("writable");
         assert_eq!(fill(&options).1, 1, "a damaged file is made anew");

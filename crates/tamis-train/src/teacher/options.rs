@@ -95,18 +95,26 @@ impl TeacherOptions {
 
     /// Checks what fits together.
     pub(crate) fn validate(&self) -> Result<(), Error> {
-        let bad = |option: String, value: &str, allowed| Err(Error::RecipeOption {
-            option: format!("teacher.{option}"),
-            value: value.to_owned(),
-            allowed,
-        });
+        let bad = |option: String, value: &str, allowed| {
+            Err(Error::RecipeOption {
+                option: format!("teacher.{option}"),
+                value: value.to_owned(),
+                allowed,
+            })
+        };
         for (at, member) in self.members.iter().enumerate() {
             let takes_model = matches!(member.kind, TeacherKind::Dense | TeacherKind::Sparse);
             match &member.model {
                 None if takes_model => {
-                    return bad(format!("members.{at}.model"), "missing", "the directory of an encoder (--teacher DIR)");
+                    return bad(
+                        format!("members.{at}.model"),
+                        "missing",
+                        "the directory of an encoder (--teacher DIR)",
+                    );
                 }
-                Some(_) if !takes_model => return bad(format!("members.{at}.model"), "given", "left out for this kind"),
+                Some(_) if !takes_model => {
+                    return bad(format!("members.{at}.model"), "given", "left out for this kind");
+                }
                 _ => (),
             }
             if !(member.weight.is_finite() && member.weight > 0.0) {
@@ -118,10 +126,18 @@ impl TeacherOptions {
             return bad("cache".to_owned(), "given", "left out where nothing is computed");
         }
         if self.is_stored() && self.members.len() > 1 {
-            return bad("members".to_owned(), "stored and others", "stored scores alone, or teachers that compute");
+            return bad(
+                "members".to_owned(),
+                "stored and others",
+                "stored scores alone, or teachers that compute",
+            );
         }
         if self.in_batch && self.is_by_row() {
-            return bad("in_batch".to_owned(), "true", "false where scores are stored or cached by row");
+            return bad(
+                "in_batch".to_owned(),
+                "true",
+                "false where scores are stored or cached by row",
+            );
         }
         Ok(())
     }

@@ -103,7 +103,10 @@ impl Teacher {
         let mut lists: Vec<Vec<Vec<f32>>> = vec![Vec::with_capacity(self.members.len()); queries.len()];
         for (member, _) in &self.members {
             let scores = member.score(queries, documents, scored)?;
-            lists.iter_mut().zip(scores).for_each(|(of_query, scores)| of_query.push(scores));
+            lists
+                .iter_mut()
+                .zip(scores)
+                .for_each(|(of_query, scores)| of_query.push(scores));
         }
         lists.iter().map(|of_query| self.combined(of_query)).collect()
     }
@@ -151,7 +154,9 @@ impl Member {
                 }
                 let documents = encode(encoder.as_ref(), InputKind::Document, documents)?;
                 let documents: Vec<_> = documents.into_iter().map(|encoding| encoding.tokens).collect();
-                Ok(pairwise(&queries, &documents, scored, |query, document| shared(query, document)))
+                Ok(pairwise(&queries, &documents, scored, |query, document| {
+                    shared(query, document)
+                }))
             }
         }
     }
@@ -255,14 +260,16 @@ mod tests {
     use crate::data::DataOptions;
     use crate::teacher::TeacherMember;
 
-    const DENSE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../tamis-encoder/tests/fixtures/dense-mean");
+    const DENSE: &str = concat!(
+        env!("CARGO_MANIFEST_DIR"),
+        "/../tamis-encoder/tests/fixtures/dense-mean"
+    );
 
     fn data() -> TrainingData {
         let dir = tempfile::tempdir().expect("a folder");
         let path = dir.path().join("rows.jsonl");
-        let lines = ["stone mill", "water wheel", "stone wheel", "bran"].map(|text| {
-            format!("{{\"query\":\"about {text}\",\"title\":\"mill\",\"text\":\"{text}\"}}\n")
-        });
+        let lines = ["stone mill", "water wheel", "stone wheel", "bran"]
+            .map(|text| format!("{{\"query\":\"about {text}\",\"title\":\"mill\",\"text\":\"{text}\"}}\n"));
         fs::write(&path, lines.concat()).expect("writable");
         let options = DataOptions {
             files: vec![path],
@@ -293,7 +300,9 @@ mod tests {
     #[test]
     fn bm25_scores_as_the_formula_says() {
         let teacher = teacher(&[(TeacherKind::Bm25, 1.0)], Combination::Sum, false);
-        let own = teacher.score(&QUERIES, &DOCUMENTS, &Scored::Own { group: 2 }).expect("scored");
+        let own = teacher
+            .score(&QUERIES, &DOCUMENTS, &Scored::Own { group: 2 })
+            .expect("scored");
         // Stone is in 2 of 4 passages, of 1.75 stems on average; k1 = .9, b = .4.
         let length = 2.0 / 1.75;
         let impact = 1.9 / (1.0 + 0.9 * (0.6 + 0.4 * length));
@@ -301,7 +310,10 @@ mod tests {
         assert!((f64::from(own[0][0]) - expected).abs() < 1e-5, "{own:?} {expected}");
         assert_eq!(own[0][1], 0.0);
         let all = teacher.score(&QUERIES, &DOCUMENTS, &Scored::All).expect("scored");
-        assert_eq!((all[0][..2].to_vec(), all[1][2..].to_vec()), (own[0].clone(), own[1].clone()));
+        assert_eq!(
+            (all[0][..2].to_vec(), all[1][2..].to_vec()),
+            (own[0].clone(), own[1].clone())
+        );
         let lists = Scored::Lists(vec![0..1, 1..4]);
         let lists = teacher.score(&QUERIES, &DOCUMENTS, &lists).expect("scored");
         assert_eq!((lists[0].len(), &lists[1][1..]), (1, &own[1][..]));
@@ -313,7 +325,10 @@ mod tests {
         let scores = |teacher: Teacher| teacher.score(&QUERIES, &DOCUMENTS, &Scored::All).expect("scored");
         let lexical = scores(teacher(&both[..1], Combination::Sum, true));
         let dense = scores(teacher(&both[1..], Combination::Sum, true));
-        assert!(dense.iter().flatten().all(|score| score.abs() <= 30.0 + 1e-3), "30 times a cosine");
+        assert!(
+            dense.iter().flatten().all(|score| score.abs() <= 30.0 + 1e-3),
+            "30 times a cosine"
+        );
         let sum = scores(teacher(&both, Combination::Sum, true));
         for at in 0..4 {
             assert!((sum[0][at] - lexical[0][at] - dense[0][at]).abs() < 1e-4);
@@ -327,12 +342,20 @@ mod tests {
         };
         for at in 0..4 {
             let expected = 15.0 * (share(&lexical[0], at) + share(&dense[0], at));
-            assert!((min_max[0][at] - expected).abs() < 1e-2, "{} {expected}", min_max[0][at]);
+            assert!(
+                (min_max[0][at] - expected).abs() < 1e-2,
+                "{} {expected}",
+                min_max[0][at]
+            );
         }
         let rescored = scores(teacher(&even, Combination::Rescored, true));
         let mean = |list: &[f32]| list.iter().sum::<f32>() / 4.0;
         assert!((mean(&rescored[0]) - mean(&lexical[0])).abs() < 1e-3);
-        let order = |list: &[f32]| list.iter().map(|score| list.iter().filter(|other| *other > score).count()).collect::<Vec<_>>();
+        let order = |list: &[f32]| {
+            list.iter()
+                .map(|score| list.iter().filter(|other| *other > score).count())
+                .collect::<Vec<_>>()
+        };
         assert_eq!(order(&rescored[0]), order(&min_max[0]));
     }
 }
