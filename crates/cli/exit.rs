@@ -169,9 +169,8 @@ fn of_train(error: &tamis_train::Error) -> Option<Exit> {
         Error::NoRun { .. } => Some(Exit::NotFound),
         Error::Checkpoint { .. } => Some(Exit::Corrupt),
         Error::DataChanged { .. } => Some(Exit::Mismatch),
-        Error::Write { source, .. } => of_io(source),
         Error::Encode(error) => of_encoder(error),
-        Error::Read(error) => of_eval(error).or_else(|| error.source()?.downcast_ref().and_then(of_io)),
+        Error::Read(error) => of_eval(error),
         _ => None,
     }
 }
