@@ -353,7 +353,20 @@ def write_adamw():
         steps.append({"rate": rate, "gradients": gradients, "norm": float(norm), "after": after})
     shapes = {name: list(value.shape) for name, value in start.items()}
     start = {name: rounded(value.flatten()) for name, value in start.items()}
-    write("adamw", {"shapes": shapes, "start": start, "max_norm": 5.0, "steps": steps})
+    content = {"shapes": shapes, "start": start, "max_norm": 5.0, "steps": steps, "defaults": adamw_defaults()}
+    write("adamw", content)
+
+
+def adamw_defaults():
+    """PyTorch's own constants; gradients of all sizes, so that each constant shows."""
+    start = torch.randn(4)
+    variable = start.clone().requires_grad_()
+    optimiser = torch.optim.AdamW([variable], lr=0.1)
+    gradients = [torch.randn(4) * torch.tensor([1.0, 1e-7, 3e-8, 1e-9]) for _ in range(4)]
+    for gradient in gradients:
+        variable.grad = gradient.clone()
+        optimiser.step()
+    return {"rate": 0.1, "start": rounded(start), "gradients": [rounded(g) for g in gradients], "after": rounded(variable)}
 
 
 if __name__ == "__main__":

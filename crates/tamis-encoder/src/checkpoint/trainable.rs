@@ -133,12 +133,7 @@ impl TrainableModel {
             true => words.len().max(1),
             false => self.columns,
         };
-        Ok(StepTexts {
-            queries,
-            documents,
-            columns,
-            words,
-        })
+        Ok(StepTexts::new([queries, documents], (columns, words)))
     }
 
     /// Representations of some texts of one kind, `[texts, columns]`: those that the encoder would give, but for dropout

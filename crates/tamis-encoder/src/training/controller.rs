@@ -312,6 +312,13 @@ mod tests {
             before = after;
         }
         assert_eq!(before, 2.0);
+        // The bounds that no option names.
+        for (measured, bound) in [(1e9, 1000.0), (0.0, 0.001)] {
+            let options = ControllerOptions::new(Controlled::QueryLength, 10.0);
+            let mut controller = Controller::new(options).expect("valid");
+            let factors: Vec<f64> = (0..100).map(|_| controller.observe_value(measured)).collect();
+            assert_eq!(factors.last(), Some(&bound));
+        }
         // One step by hand: smoothed log error ln(20 / 10), gain .02, no change of the error yet.
         let mut one = Controller::new(ControllerOptions::new(Controlled::QueryLength, 10.0)).expect("valid");
         assert!((one.observe_value(20.0) - (0.02 * 2.0f64.ln()).exp()).abs() < 1e-12);

@@ -70,6 +70,46 @@ fn steps_are_pytorchs() {
 }
 
 #[test]
+fn defaults_are_pytorchs() {
+    let defaults = &fixture("adamw.json")["defaults"];
+    for (dtype, tolerance) in [(DType::F64, 1e-10), (DType::F32, 1e-5)] {
+        let one_row = |values: &Value| tensor(values, &serde_json::json!([4]), dtype);
+        let variables = [NamedVariable {
+            name: "dense.weight".to_owned(),
+            var: Var::from_tensor(&one_row(&defaults["start"])).expect("small"),
+        }];
+        let mut optimiser = AdamW::new(variables.to_vec(), AdamWOptions::default()).expect("valid");
+        for gradient in defaults["gradients"].as_array().expect("steps") {
+            let mut gradients = Gradients::new(&variables);
+            gradients.add("dense.weight", one_row(gradient)).expect("a variable");
+            optimiser
+                .step(&gradients, defaults["rate"].as_f64().expect("a number"))
+                .expect("fits");
+        }
+        let worst = difference(&values(&variables[0].var), &numbers(&defaults["after"]));
+        assert!(worst < tolerance, "{dtype:?} is off by {worst:e}");
+    }
+}
+
+#[test]
+fn clipping_adds_a_millionth_to_the_norm() {
+    let variables = [NamedVariable {
+        name: "x".to_owned(),
+        var: Var::new(&[0.0f64, 0.0], &Device::Cpu).expect("small"),
+    }];
+    let clipped = |norm: f64, max_norm: f64| {
+        let mut gradients = Gradients::new(&variables);
+        let gradient = Tensor::new(&[0.6 * norm, -0.8 * norm], &Device::Cpu).expect("small");
+        gradients.add("x", gradient).expect("a variable");
+        assert!((gradients.clip(max_norm).expect("finite") / norm - 1.0).abs() < 1e-12);
+        gradients.norm().expect("numbers") / norm
+    };
+    assert!((clipped(1e-6, 1e-6) - 0.5).abs() < 1e-9);
+    assert!((clipped(8.0, 2.0) - 2.0 / (8.0 + 1e-6)).abs() < 1e-12);
+    assert_eq!(clipped(2.0, 8.0), 1.0);
+}
+
+#[test]
 fn a_restored_optimiser_goes_on_to_the_bit() {
     let fixture = fixture("adamw.json");
     for dtype in [DType::F64, DType::F32] {

@@ -6,9 +6,10 @@
 
 use super::TrainableModel;
 use super::side::{Table, TrainableSide, Weigher, static_table};
-use super::start::plain_files;
+use super::start::{LENGTHS, plain_files};
 use super::writing::values;
 use crate::checkpoint::WEIGHTS_NAME;
+use crate::checkpoint::json::JsonFile;
 use crate::checkpoint::policy::{HeadKind, Scatter, SideOptions, SpecialTokens, TermUnit};
 use crate::convert::{StoredTensor, Target, write_tensors};
 use crate::transformer::{Norm, Pooling, SpladeActivation};
@@ -150,15 +151,14 @@ impl TrainableModel {
 
     /// How long texts may be, for sentence-transformers.
     fn write_lengths(&self, target: &Target, folder: &Path) -> Result<(), Error> {
+        let path = self.base.path().join(LENGTHS);
+        let lower_case = match JsonFile::read_if_present(&path)? {
+            Some(file) => file.flag("do_lower_case")?.unwrap_or(false),
+            None => false,
+        };
         let length = self.document.rules.tokenizer.max_length;
-        let path = folder.join("sentence_bert_config.json");
-        if self.base.path().join("sentence_bert_config.json").exists() {
-            return Ok(());
-        }
-        target.write_json(
-            &path.to_string_lossy(),
-            &json!({"max_seq_length": length, "do_lower_case": false}),
-        )
+        let lengths = json!({"max_seq_length": length, "do_lower_case": lower_case});
+        target.write_json(&folder.join(LENGTHS).to_string_lossy(), &lengths)
     }
 
     fn library_settings(&self) -> Value {
@@ -208,7 +208,7 @@ fn modules(list: &[(&str, &str)]) -> Value {
 fn is_of_transformer(name: &str) -> bool {
     let parts = [
         "config.json",
-        "sentence_bert_config.json",
+        LENGTHS,
         WEIGHTS_NAME,
         "special_tokens_map.json",
         "merges.txt",

@@ -114,6 +114,9 @@ impl Base {
     }
 }
 
+/// Where sentence-transformers says how long texts may be.
+pub(super) const LENGTHS: &str = "sentence_bert_config.json";
+
 /// The name of the checkpoint in a scratch directory.
 const CHECKPOINT: &str = "checkpoint";
 
@@ -222,7 +225,17 @@ impl<'a> Plan<'a> {
     fn write(&self, made: &Made<'_>, target: &Target, start: &StartOptions) -> Result<(), Error> {
         let folder = Path::new(made.folder);
         for name in plain_files(&made.files.dir)? {
-            target.copy(&made.files.dir.join(&name), &folder.join(&name))?;
+            let from = made.files.dir.join(&name);
+            if name == LENGTHS {
+                // What else it says is of the module that the transformer was in.
+                let value = parsed(&from)?;
+                let kept = ["max_seq_length", "do_lower_case"]
+                    .map(|field| Some((field.to_owned(), value.get(field)?.clone())));
+                let kept: Map<String, Value> = kept.into_iter().flatten().collect();
+                target.write_json(&folder.join(&name).to_string_lossy(), &Value::Object(kept))?;
+            } else {
+                target.copy(&from, &folder.join(&name))?;
+            }
         }
         let config = made.files.model_config()?;
         let file = WeightsFile::read(&made.files.dir)?;
@@ -258,6 +271,10 @@ impl<'a> Plan<'a> {
         let known = |name: &str| heads_of_no_backbone(name);
         let mut tensors = Vec::new();
         for name in file.names() {
+            if needs_mlm && name.contains("pooler.") {
+                // Of a head that stands beside the one that is made, and that no model here has.
+                continue;
+            }
             let (dtype, shape, bytes) = file.stored(&name)?;
             let name = if known(&name) { name } else { format!("{prefix}{name}") };
             tensors.push(StoredTensor {
@@ -415,7 +432,7 @@ pub(super) fn plain_files(dir: &Path) -> Result<Vec<String>, Error> {
             "vocab.json",
             "merges.txt",
             "special_tokens_map.json",
-            "sentence_bert_config.json",
+            LENGTHS,
             "idf.json",
             "query_token_weights.txt",
         ];

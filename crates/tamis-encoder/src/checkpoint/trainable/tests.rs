@@ -37,7 +37,7 @@ fn opened(name: &str, options: &TrainableOptions) -> TrainableModel {
 fn named(model: &TrainableModel, kind: InputKind, texts: &StepTexts, rows: &Tensor) -> Vec<BTreeMap<String, f32>> {
     let tokenizer = &model.side(kind).rules.tokenizer;
     let name = |column: usize| match model.weighs_words() {
-        true => texts.words[column].clone(),
+        true => texts.word(column).unwrap_or_default().to_owned(),
         false => {
             let id = u32::try_from(column).expect("a column");
             tokenizer.token(id).unwrap_or_else(|| format!("[id {id}]"))

@@ -110,7 +110,7 @@ impl TrainableModel {
         let dir = path.parent().unwrap_or(Path::new(""));
         let ends = |ending: &&str| path.extension().is_some_and(|extension| extension == *ending);
         let of_transformer = self.transformers.iter().any(|transformer| transformer.dir == dir);
-        let weights = WEIGHTS.iter().any(|ending| ends(&ending)) && (of_transformer || !ends(&"safetensors"));
+        let weights = WEIGHTS.iter().any(ends) && (of_transformer || !ends(&"safetensors"));
         let learned_table = matches!(self.query.weigher, Weigher::Table(Table::Learned(_)))
             && matches!(&self.query_files, Side::Table(files) if files.list.as_deref() == Some(path));
         let settings = name == "tamis.json" && (dir == self.base.path() || Some(dir) == self.query_root.as_deref());

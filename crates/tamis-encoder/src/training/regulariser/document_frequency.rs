@@ -151,6 +151,7 @@ mod tests {
     #[test]
     fn weights_rise_from_nothing_over_a_half_to_one() {
         let options = DocumentFrequencyOptions::default();
+        assert_eq!(options.refresh_every, 100);
         assert_eq!(options.weight(0.0), 0.0);
         assert_eq!(options.weight(1.0), 1.0);
         assert!((options.weight(0.1) - 0.5).abs() < 1e-12);

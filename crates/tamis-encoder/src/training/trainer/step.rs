@@ -112,11 +112,11 @@ impl<M: TextModel> Trainer<M> {
             },
             false => self.leaves(&texts, [queries, documents], pass)?,
         };
-        if let Some(frequencies) = &mut self.frequencies {
-            if frequencies.update(self.step, &represented.documents)? {
-                self.columns
-                    .set_document_frequency(frequencies.weights().unwrap_or_default());
-            }
+        if let Some(frequencies) = &mut self.frequencies
+            && frequencies.update(self.step, &represented.documents)?
+        {
+            let weights = frequencies.weights().unwrap_or_default();
+            self.columns.set_document_frequency(weights);
         }
         let value = self.objective(batch, &texts, &represented)?;
         tally.add(&value, &represented, self.model.tokens(&texts))?;

@@ -46,12 +46,13 @@ fn check_variable<M: TextModel>(model: &M, variable: &NamedVariable, gradient: &
             variable.var.set(&changed).expect("one shape");
             loss(model).to_scalar::<f64>().expect("a number")
         };
-        let difference = (at_offset(1e-7) - at_offset(-1e-7)) / 2e-7;
+        // Twice, as the one step or the other may cross a place where a rectifier or a maximum turns.
+        let differences = [1e-6, 2e-7].map(|step| (at_offset(step) - at_offset(-step)) / (2.0 * step));
         at_offset(0.0);
-        let error = (difference - gradient[element]).abs();
+        let is_near = |difference: &f64| (difference - gradient[element]).abs() < 1e-5 * (1.0 + difference.abs());
         assert!(
-            error < 1e-5 * (1.0 + difference.abs()),
-            "{} [{element}]: {}, {difference} expected",
+            differences.iter().any(is_near),
+            "{} [{element}]: {}, {differences:?} expected",
             variable.name,
             gradient[element]
         );
