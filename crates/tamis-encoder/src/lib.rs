@@ -37,4 +37,6 @@ pub use lifted::{
     Expander, Lift, LiftConfig, LiftMeans, LiftedEncoder, MAX_LIFT_TERMS, QueryExpansion, VERSION as LIFT_VERSION,
 };
 pub use open::{open, open_stored, open_stored_with, open_with};
+#[doc(hidden)]
+pub use transformer::step_probe as probe;
 pub use transformer::{Norm, Pooling, SpladeActivation};

@@ -22,6 +22,7 @@ mod token_head;
 pub(crate) use activation::HiddenActivation;
 use backbone::Backbone;
 pub(crate) use decoder::Weights;
+pub use device::step_probe;
 pub(crate) use device::{DeviceBackbone, DeviceMlmHead, Dropout};
 pub(crate) use device::{linear as linear_rows, weigh};
 pub(crate) use embedding_head::EmbeddingHead;

@@ -212,14 +212,23 @@ impl ModelConfig {
             return Ok(rate);
         }
         let expected = "a number from 0 to below 1";
-        Err(Error::field(Path::new("config.json"), dropout_name(self.family), expected, rate))
+        Err(Error::field(
+            Path::new("config.json"),
+            dropout_name(self.family),
+            expected,
+            rate,
+        ))
     }
 
     /// What `architectures` calls this family with a masked-language-model head.
     pub(super) fn masked_lm(&self) -> &'static str {
         let of_family = KNOWN.iter().filter(|(.., family)| *family == self.family);
-        let named = of_family.clone().find(|(_, of_type, _)| Some(*of_type) == self.model_type.as_deref());
-        let (name, ..) = named.or_else(|| of_family.clone().next()).expect("every family is listed");
+        let named = of_family
+            .clone()
+            .find(|(_, of_type, _)| Some(*of_type) == self.model_type.as_deref());
+        let (name, ..) = named
+            .or_else(|| of_family.clone().next())
+            .expect("every family is listed");
         name
     }
 }

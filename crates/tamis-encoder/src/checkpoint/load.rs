@@ -59,11 +59,19 @@ pub(super) fn new_mlm_head(config: &ModelConfig, weights: &Weights<'_>) -> Vec<N
         start,
     };
     let mut tensors = vec![
-        tensor(format!("{}.weight", names.transform), vec![width, width], NewValues::Normal),
+        tensor(
+            format!("{}.weight", names.transform),
+            vec![width, width],
+            NewValues::Normal,
+        ),
         tensor(format!("{}.weight", names.norm), vec![width], NewValues::Ones),
     ];
     if biases.head {
-        tensors.push(tensor(format!("{}.bias", names.transform), vec![width], NewValues::Zeros));
+        tensors.push(tensor(
+            format!("{}.bias", names.transform),
+            vec![width],
+            NewValues::Zeros,
+        ));
     }
     if biases.norm {
         tensors.push(tensor(format!("{}.bias", names.norm), vec![width], NewValues::Zeros));
@@ -84,7 +92,10 @@ pub(super) fn twins(config: &ModelConfig, weights: &Weights<'_>) -> Vec<(String,
     let [first, second] = names.biases;
     let mut twins = vec![(head(second), head(first))];
     if config.tied {
-        twins.push((head(names.decoder), loader.name(&format!("{}.weight", words_name(config.family)))));
+        twins.push((
+            head(names.decoder),
+            loader.name(&format!("{}.weight", words_name(config.family))),
+        ));
     }
     twins.retain(|(twin, name)| twin != name && weights.contains(twin) && weights.contains(name));
     twins

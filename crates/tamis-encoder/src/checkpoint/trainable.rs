@@ -133,12 +133,7 @@ impl TrainableModel {
             true => words.len().max(1),
             false => self.columns,
         };
-        Ok(StepTexts {
-            queries,
-            documents,
-            columns,
-            words,
-        })
+        Ok(StepTexts::new([queries, documents], (columns, words)))
     }
 
     /// Representations of some texts of one kind, `[texts, columns]`: those that the encoder would give, but for dropout
@@ -162,7 +157,9 @@ impl TrainableModel {
             Weigher::Transformer(at) | Weigher::Static(at) => Some(&self.transformers[at]),
             Weigher::Table(_) | Weigher::Binary(_) => None,
         };
-        let graph = transformer.map(|transformer| transformer.graph(pass.tracked)).transpose()?;
+        let graph = transformer
+            .map(|transformer| transformer.graph(pass.tracked))
+            .transpose()?;
         let rate = transformer.map_or(0.0, |transformer| transformer.dropout);
         let drop = pass.randomness.filter(|_| rate > 0.0).map(|randomness| {
             move |x: &Tensor, rows: &[usize], site: usize| {
@@ -185,12 +182,7 @@ impl TrainableModel {
     ///
     /// # Errors
     /// When a text cannot be split or a tensor operation fails.
-    pub fn represent(
-        &self,
-        kind: InputKind,
-        texts: &[&str],
-        randomness: Option<Randomness>,
-    ) -> Result<Tensor, Error> {
+    pub fn represent(&self, kind: InputKind, texts: &[&str], randomness: Option<Randomness>) -> Result<Tensor, Error> {
         let read = match kind {
             InputKind::Query => self.read(texts, &[])?,
             InputKind::Document => self.read(&[], texts)?,

@@ -37,7 +37,10 @@ impl Target {
     }
 
     fn started(path: &Path) -> Result<Self, Error> {
-        let name = path.file_name().ok_or_else(|| refused(path, "it has no name"))?.to_owned();
+        let name = path
+            .file_name()
+            .ok_or_else(|| refused(path, "it has no name"))?
+            .to_owned();
         let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty());
         let parent = parent.unwrap_or(Path::new("."));
         fs::create_dir_all(parent).map_err(write(parent))?;

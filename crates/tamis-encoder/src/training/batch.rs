@@ -31,12 +31,20 @@ impl<'a> TextBatch<'a> {
         }
         if documents != queries * self.group {
             let value = format!("{documents} documents of {queries} queries");
-            return Err(refused("batch.documents", value, "batch.group documents for each query"));
+            return Err(refused(
+                "batch.documents",
+                value,
+                "batch.group documents for each query",
+            ));
         }
         match self.teacher.as_ref().map(Vec::len) {
             Some(len) if len != documents && len != queries * documents => {
                 let value = format!("{len} scores of {documents} documents");
-                Err(refused("batch.teacher", value, "a score of each document, or of each pair"))
+                Err(refused(
+                    "batch.teacher",
+                    value,
+                    "a score of each document, or of each pair",
+                ))
             }
             _ => Ok(()),
         }
@@ -44,16 +52,24 @@ impl<'a> TextBatch<'a> {
 
     /// Scores a query in `teacher`.
     pub(super) fn scores_a_query(&self) -> usize {
-        self.teacher.as_ref().map_or(0, |scores| scores.len() / self.queries.len())
+        self.teacher
+            .as_ref()
+            .map_or(0, |scores| scores.len() / self.queries.len())
     }
 
     /// The queries at `range` with their documents, as a batch of its own.
     pub(super) fn part(&self, range: Range<usize>) -> TextBatch<'a> {
         let documents = range.start * self.group..range.end * self.group;
         let width = self.scores_a_query();
-        let own = if width == self.group { 0..width } else { documents.clone() };
+        let own = if width == self.group {
+            0..width
+        } else {
+            documents.clone()
+        };
         let scores = |all: &Vec<f32>| {
-            let rows = range.clone().flat_map(|query| all[query * width..][own.clone()].iter().copied());
+            let rows = range
+                .clone()
+                .flat_map(|query| all[query * width..][own.clone()].iter().copied());
             rows.collect()
         };
         let inside = |&&(query, document): &&(u32, u32)| {

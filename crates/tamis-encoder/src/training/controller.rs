@@ -282,15 +282,21 @@ mod tests {
         let options = ControllerOptions::new(Controlled::Flops, 2.5);
         let mut whole = Controller::new(options).expect("valid");
         let values = [9.0, 8.0, 0.0, 3.0, 2.0, 2.6, 1.0];
-        values.map(|value| whole.observe_value(value));
+        for value in values {
+            whole.observe_value(value);
+        }
         let mut first = Controller::new(options).expect("valid");
-        values[..3].iter().for_each(|&value| drop(first.observe_value(value)));
+        for &value in &values[..3] {
+            first.observe_value(value);
+        }
         let saved = serde_json::to_string(&first.state()).expect("JSON");
         let mut second = Controller::new(options).expect("valid");
         second
             .restore(serde_json::from_str(&saved).expect("own text"))
             .expect("a state");
-        values[3..].iter().for_each(|&value| drop(second.observe_value(value)));
+        for &value in &values[3..] {
+            second.observe_value(value);
+        }
         assert_eq!(second, whole);
     }
 
@@ -306,6 +312,13 @@ mod tests {
             before = after;
         }
         assert_eq!(before, 2.0);
+        // The bounds that no option names.
+        for (measured, bound) in [(1e9, 1000.0), (0.0, 0.001)] {
+            let options = ControllerOptions::new(Controlled::QueryLength, 10.0);
+            let mut controller = Controller::new(options).expect("valid");
+            let factors: Vec<f64> = (0..100).map(|_| controller.observe_value(measured)).collect();
+            assert_eq!(factors.last(), Some(&bound));
+        }
         // One step by hand: smoothed log error ln(20 / 10), gain .02, no change of the error yet.
         let mut one = Controller::new(ControllerOptions::new(Controlled::QueryLength, 10.0)).expect("valid");
         assert!((one.observe_value(20.0) - (0.02 * 2.0f64.ln()).exp()).abs() < 1e-12);

@@ -9,7 +9,7 @@ pub use column_weights::ColumnWeights;
 pub use document_frequency::{DocumentFrequencies, DocumentFrequencyOptions};
 pub use flops::{ColumnWeighting, Flops, Grouping};
 
-use super::{LossValue, Schedule, not_negative, refused};
+use super::{Controlled, Controller, LossValue, Schedule, not_negative, refused};
 use crate::Error;
 use candle_core::Tensor;
 use row_means::row_means;
@@ -107,12 +107,26 @@ impl Penalties {
         })
     }
 
-    /// Multiplies the weights of all penalties of `side` by `factor` from now on (a controller's).
+    /// Multiplies the weights of all penalties of `side` by `factor` from now on; anti-zero, which makes nothing sparser,
+    /// keeps its weight.
     pub fn steer(&mut self, side: Side, factor: f64) {
         for (penalty, current) in self.penalties.iter().zip(&mut self.factors) {
-            if penalty.side == side {
+            if penalty.side == side && penalty.regulariser != Regulariser::AntiZero {
                 *current = factor;
             }
+        }
+    }
+
+    /// Takes on a controller's factor: for documents where it steers their length, for queries likewise, for all
+    /// penalties where it steers FLOPS.
+    pub fn follow(&mut self, controller: &Controller) {
+        let sides = match controller.measure() {
+            Controlled::DocumentLength => &[Side::Document][..],
+            Controlled::QueryLength => &[Side::Query],
+            Controlled::Flops => &[Side::Query, Side::Document, Side::Both],
+        };
+        for &side in sides {
+            self.steer(side, controller.factor());
         }
     }
 

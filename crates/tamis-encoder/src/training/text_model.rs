@@ -27,7 +27,8 @@ pub trait TextModel {
     ///
     /// # Errors
     /// When a tensor operation fails.
-    fn represent(&self, texts: &Self::Texts, kind: InputKind, range: Range<usize>, pass: Pass) -> Result<Tensor, Error>;
+    fn represent(&self, texts: &Self::Texts, kind: InputKind, range: Range<usize>, pass: Pass)
+    -> Result<Tensor, Error>;
 
     /// Tokens of all texts.
     fn tokens(&self, texts: &Self::Texts) -> usize;

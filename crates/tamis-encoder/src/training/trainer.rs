@@ -6,8 +6,8 @@ mod step;
 mod tests;
 
 use super::{
-    AdamW, ColumnWeighting, ColumnWeights, Controlled, Controller, DocumentFrequencies, NamedVariable, Penalties, Regulariser, Side,
-    TextBatch, TextModel, TrainableModel, TrainerConfig, refused,
+    AdamW, ColumnWeighting, ColumnWeights, Controlled, Controller, DocumentFrequencies, NamedVariable, Penalties,
+    Regulariser, Side, TextBatch, TextModel, TrainableModel, TrainerConfig, refused,
 };
 use crate::{CheckpointOptions, Error};
 use serde::{Deserialize, Serialize};
@@ -99,7 +99,10 @@ impl<M: TextModel> Trainer<M> {
             let idf = model.idf();
             let idf = idf.ok_or_else(|| refused("penalties", "inverse_idf", "a model with a query table"))?;
             // What weighs nothing in queries costs nothing.
-            let idf: Vec<f32> = idf.into_iter().map(|idf| if idf > 0.0 { idf } else { f32::MAX }).collect();
+            let idf: Vec<f32> = idf
+                .into_iter()
+                .map(|idf| if idf > 0.0 { idf } else { f32::MAX })
+                .collect();
             columns.set_idf(&idf)?;
         }
         let controller = config.controller.map(Controller::new).transpose()?;

@@ -1,8 +1,8 @@
 //! What a run is told: one place for its defaults.
 
 use super::{
-    AdamWOptions, ControllerOptions, DocumentFrequencyOptions, LearningRate, Loss, Penalty, TrainableOptions, not_negative,
-    refused,
+    AdamWOptions, ControllerOptions, DocumentFrequencyOptions, LearningRate, Loss, Penalty, TrainableOptions,
+    not_negative, refused,
 };
 use crate::Error;
 use serde::{Deserialize, Serialize};

@@ -1,25 +1,30 @@
 //! The transformer as tensor operations: any family, on any device that candle has, differentiable throughout.
 //!
-//! Texts of a batch are padded to the longest one. Weights for the CPU are packed and computed with elsewhere
-//! (`transformer/backbone.rs`); this path serves GPUs, is what a gradient can be taken of, and is the second opinion
-//! that the tests compare with.
+//! Weights for the CPU are packed and computed with elsewhere (`transformer/backbone.rs`); this path serves GPUs, is what
+//! a gradient can be taken of, and is the second opinion that the tests compare with.
+//!
+//! On the CPU rows stay ragged and a layer is one operation with a gradient of its own (`ragged`). Elsewhere the texts of
+//! a batch are padded to the longest one, and everything is composed of operations that candle differentiates.
 
 mod attention;
 mod mlm_head;
 mod operations;
 mod padded;
+mod ragged;
+pub mod step_probe;
 #[cfg(test)]
 mod tests;
 mod transfer;
 
 pub(crate) use mlm_head::DeviceMlmHead;
 
-use super::{LayerParameters, Norms, Parameters, Rows};
+use super::{LayerParameters, LinearParameters, Norms, Parameters, PositionTable, Rows};
 use attention::{Attention, QUERIES_PER_BLOCK};
 use candle_core::{Device, Result, Tensor};
+pub(crate) use operations::weigh;
 use operations::{activate, normalise};
-pub(crate) use operations::{linear, weigh};
 use padded::{Padded, indices};
+use ragged::Loan;
 use transfer::Transfer;
 
 /// Drops numbers of `(values, rows of each text, site)`: rows of padding may follow a text's own. Site 0 is behind the
@@ -42,17 +47,31 @@ impl Dropped<'_> {
     }
 }
 
+/// `x W^T + b` for the rows of `x`, `[rows, inputs]`.
+pub(crate) fn linear(x: &Tensor, parameters: &LinearParameters) -> Result<Tensor> {
+    match ragged::serves(x) {
+        true => ragged::linear(x, parameters),
+        false => operations::linear(x, parameters),
+    }
+}
+
 /// Embeddings and layers on one device.
 #[derive(Debug)]
 pub(crate) struct DeviceBackbone {
     parameters: Parameters,
+    /// The word embeddings as rows on the CPU look them up; a head that is tied to them adds to the same gradient.
+    words: Option<Loan>,
 }
 
 impl DeviceBackbone {
     /// Moves `parameters` to `device`. Variables among them that are there already stay variables.
     pub(crate) fn new(parameters: &Parameters, device: &Device) -> Result<Self> {
         let parameters = parameters.on(device)?;
-        Ok(Self { parameters })
+        let words = ragged::serves(&parameters.words).then(|| Loan::new(&parameters.words));
+        Ok(Self {
+            words: words.transpose()?,
+            parameters,
+        })
     }
 
     /// The word embeddings, `[vocabulary, width]`.
@@ -76,9 +95,13 @@ impl DeviceBackbone {
         below: Option<&Tensor>,
         dropout: Option<Dropout<'_>>,
     ) -> Result<Tensor> {
-        self.forward_in_blocks(rows, (below, dropout), QUERIES_PER_BLOCK)
+        match &self.words {
+            Some(words) => ragged::forward((&self.parameters, words), rows, below, dropout),
+            None => self.forward_in_blocks(rows, (below, dropout), QUERIES_PER_BLOCK),
+        }
     }
 
+    /// Padded, on any device.
     fn forward_in_blocks(
         &self,
         rows: &Rows,
@@ -117,13 +140,8 @@ impl DeviceBackbone {
         let ids = batch.fill(0, |text, at| rows.ids[rows.ranges[text].start + at]);
         let mut x = parameters.words.index_select(&Tensor::new(ids, device)?, 0)?;
         if let Some(positions) = &parameters.positions {
-            let texts = rows.ranges.iter().map(|range| &rows.ids[range.clone()]);
-            let places: Vec<Vec<usize>> = texts.map(|ids| positions.places(ids).collect()).collect();
-            let num_positions = positions.table.dim(0)?;
-            if let Some(beyond) = places.iter().flatten().find(|&&place| place >= num_positions) {
-                candle_core::bail!("position {beyond} of {num_positions}");
-            }
-            let places = batch.fill(0, |text, at| places[text][at]);
+            let places = places_of(rows, positions)?;
+            let places = batch.fill(0, |text, at| places[rows.ranges[text].start + at]);
             let places = positions.table.index_select(&indices(places.into_iter(), device)?, 0)?;
             x = (x + places)?;
         }
@@ -142,8 +160,8 @@ impl DeviceBackbone {
         drop: &dyn Fn(Tensor, usize) -> Result<Tensor>,
     ) -> Result<Tensor> {
         let mix = |x: &Tensor| {
-            let mixed = attention.attend(&linear(x, &layer.qkv)?, layer)?;
-            drop(linear(&mixed, &layer.mix)?, 0)
+            let mixed = attention.attend(&operations::linear(x, &layer.qkv)?, layer)?;
+            drop(operations::linear(&mixed, &layer.mix)?, 0)
         };
         let feed_forward = |x: &Tensor| drop(self.feed_forward(layer, x)?, 1);
         match &layer.norms {
@@ -168,7 +186,7 @@ impl DeviceBackbone {
     }
 
     fn feed_forward(&self, layer: &LayerParameters, x: &Tensor) -> Result<Tensor> {
-        let wide = linear(x, &layer.up)?;
+        let wide = operations::linear(x, &layer.up)?;
         let wide = if layer.gated {
             let inner = wide.dim(1)? / 2;
             let active = activate(&wide.narrow(1, 0, inner)?, self.parameters.activation)?;
@@ -176,6 +194,17 @@ impl DeviceBackbone {
         } else {
             activate(&wide, self.parameters.activation)?
         };
-        linear(&wide, &layer.down)
+        operations::linear(&wide, &layer.down)
+    }
+}
+
+/// The row of the table that each token takes.
+fn places_of(rows: &Rows, positions: &PositionTable) -> Result<Vec<usize>> {
+    let texts = rows.ranges.iter().map(|range| &rows.ids[range.clone()]);
+    let places: Vec<usize> = texts.flat_map(|ids| positions.places(ids)).collect();
+    let num_positions = positions.table.dim(0)?;
+    match places.iter().find(|&&place| place >= num_positions) {
+        Some(beyond) => candle_core::bail!("position {beyond} of {num_positions}"),
+        None => Ok(places),
     }
 }

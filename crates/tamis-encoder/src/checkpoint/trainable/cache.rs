@@ -33,7 +33,10 @@ impl ActivationCache {
             let computed = compute(&rows)?;
             for (&at, range) in missing.iter().zip(&rows.ranges) {
                 // A copy of its own, or the whole batch would stay as long as any text of it.
-                let states = computed.narrow(0, range.start, range.len())?.force_contiguous()?.detach();
+                let states = computed
+                    .narrow(0, range.start, range.len())?
+                    .force_contiguous()?
+                    .detach();
                 self.keep(texts[at], &states);
                 found[at] = Some(states);
             }
@@ -77,7 +80,10 @@ mod tests {
         let mut cache = ActivationCache::new(20);
         let mut states = |texts: &[&[u32]]| {
             let states = cache.states(texts, compute).expect("computed");
-            let values = states.flatten_all().and_then(|states| states.to_vec1::<f32>()).expect("numbers");
+            let values = states
+                .flatten_all()
+                .and_then(|states| states.to_vec1::<f32>())
+                .expect("numbers");
             (values, rows_computed.replace(0))
         };
         assert_eq!(states(&[&[1, 2], &[3]]), (vec![1.0, 2.0, 3.0], 3));

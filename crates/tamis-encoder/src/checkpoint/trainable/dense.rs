@@ -136,7 +136,10 @@ impl TrainableDense {
         pass: Pass,
     ) -> Result<TextStates, Error> {
         let start = range.start;
-        let ids: Vec<&[u32]> = texts.of(kind)[range].iter().map(|tokens| tokens.ids.as_slice()).collect();
+        let ids: Vec<&[u32]> = texts.of(kind)[range]
+            .iter()
+            .map(|tokens| tokens.ids.as_slice())
+            .collect();
         let graph = self.transformer.graph(pass.tracked)?;
         let rate = self.transformer.dropout;
         let drop = pass.randomness.filter(|_| rate > 0.0).map(|randomness| {
@@ -181,9 +184,13 @@ fn pool(pooling: DensePooling, of: &TextStates) -> Result<Tensor, Error> {
     let (rows, width) = of.states.dims2()?;
     let (dtype, device) = (of.states.dtype(), of.states.device());
     let pick = |at: &dyn Fn(&Range<usize>) -> usize| {
-        let rows = of.ranges.iter().map(|range| u32::try_from(at(range)).map_err(candle_core::Error::wrap));
+        let rows = of
+            .ranges
+            .iter()
+            .map(|range| u32::try_from(at(range)).map_err(candle_core::Error::wrap));
         let rows = rows.collect::<Result<Vec<u32>, _>>()?;
-        of.states.index_select(&Tensor::from_vec(rows, of.ranges.len(), device)?, 0)
+        of.states
+            .index_select(&Tensor::from_vec(rows, of.ranges.len(), device)?, 0)
     };
     match pooling {
         DensePooling::Cls => Ok(pick(&|range| range.start)?),
@@ -194,7 +201,11 @@ fn pool(pooling: DensePooling, of: &TextStates) -> Result<Tensor, Error> {
                 let at = columns.detach().argmax_keepdim(1)?;
                 columns.gather(&at, 1)?.reshape((1, width))
             };
-            let rows = of.ranges.iter().map(largest).collect::<Result<Vec<_>, candle_core::Error>>()?;
+            let rows = of
+                .ranges
+                .iter()
+                .map(largest)
+                .collect::<Result<Vec<_>, candle_core::Error>>()?;
             Ok(Tensor::cat(&rows, 0)?)
         }
         DensePooling::Mean | DensePooling::MeanSqrtLen => {
@@ -202,7 +213,11 @@ fn pool(pooling: DensePooling, of: &TextStates) -> Result<Tensor, Error> {
             for (text, range) in of.ranges.iter().enumerate() {
                 #[expect(clippy::cast_precision_loss, reason = "texts stay far below 2^52 tokens")]
                 let count = range.len() as f64;
-                let divisor = if pooling == DensePooling::Mean { count } else { count.sqrt() };
+                let divisor = if pooling == DensePooling::Mean {
+                    count
+                } else {
+                    count.sqrt()
+                };
                 shares[text * rows + range.start..text * rows + range.end].fill(divisor.recip());
             }
             let shares = Tensor::from_vec(shares, (of.ranges.len(), rows), device)?.to_dtype(dtype)?;
@@ -267,15 +282,22 @@ impl TextModel for TrainableDense {
         let mut files = Vec::new();
         list(&self.path, Path::new(""), &mut files)?;
         for file in files {
-            let weights = ["safetensors", "bin", "onnx"].iter().any(|ending| file.extension().is_some_and(|found| found == *ending));
-            let index = file.file_name().is_some_and(|name| name == crate::checkpoint::WEIGHTS_INDEX_NAME);
+            let weights = ["safetensors", "bin", "onnx"]
+                .iter()
+                .any(|ending| file.extension().is_some_and(|found| found == *ending));
+            let index = file
+                .file_name()
+                .is_some_and(|name| name == crate::checkpoint::WEIGHTS_INDEX_NAME);
             if !weights && !index {
                 target.copy(&self.path.join(&file), &file)?;
             }
         }
         let dir = self.files.dir.strip_prefix(&self.path).unwrap_or(Path::new(""));
         let path = dir.join(crate::checkpoint::WEIGHTS_NAME);
-        target.write_bytes(&path, &write_tensors(&path, &super::writing::tensors(&self.transformer)?)?)?;
+        target.write_bytes(
+            &path,
+            &write_tensors(&path, &super::writing::tensors(&self.transformer)?)?,
+        )?;
         target.finish()
     }
 }

@@ -6,9 +6,10 @@
 
 use super::TrainableModel;
 use super::side::{Table, TrainableSide, Weigher, static_table};
-use super::start::plain_files;
+use super::start::{LENGTHS, plain_files};
 use super::writing::values;
 use crate::checkpoint::WEIGHTS_NAME;
+use crate::checkpoint::json::JsonFile;
 use crate::checkpoint::policy::{HeadKind, Scatter, SideOptions, SpecialTokens, TermUnit};
 use crate::convert::{StoredTensor, Target, write_tensors};
 use crate::transformer::{Norm, Pooling, SpladeActivation};
@@ -42,10 +43,14 @@ impl TrainableModel {
         let Some(pooling) = pooling else {
             return target.finish();
         };
-        let symmetric = self.transformers.len() == 1 && !self.query.is_table() && pooling_of(&self.query) == Some(pooling.clone());
+        let symmetric =
+            self.transformers.len() == 1 && !self.query.is_table() && pooling_of(&self.query) == Some(pooling.clone());
         if symmetric {
             target.write_json("1_SpladePooling/config.json", &pooling)?;
-            target.write_json("modules.json", &modules(&[("", TRANSFORMER), ("1_SpladePooling", POOLING)]))?;
+            target.write_json(
+                "modules.json",
+                &modules(&[("", TRANSFORMER), ("1_SpladePooling", POOLING)]),
+            )?;
             self.write_lengths(&target, Path::new(""))?;
         } else if let Some(table) = self.fixed_table()? {
             self.write_router(&target, &pooling, &table)?;
@@ -70,7 +75,8 @@ impl TrainableModel {
     fn fixed_table(&self) -> Result<Option<Vec<f32>>, Error> {
         let rules = &self.query.rules;
         let settings = &rules.settings;
-        let is_set = settings.scatter == Scatter::Max && settings.terms == TermUnit::Pieces && settings.expansion.is_none();
+        let is_set =
+            settings.scatter == Scatter::Max && settings.terms == TermUnit::Pieces && settings.expansion.is_none();
         if !is_set {
             return Ok(None);
         }
@@ -85,8 +91,15 @@ impl TrainableModel {
         table.resize(len, 0.0);
         let scale = self.options(InputKind::Query)?.scale.unwrap_or(1.0);
         for (id, weight) in (0u32..).zip(&mut table) {
-            let dropped = rules.tokenizer.token(id).is_none_or(|name| settings.stop_words.drop(&name));
-            *weight = if dropped || rules.has_no_column(id) { 0.0 } else { weight.max(0.0) * scale };
+            let dropped = rules
+                .tokenizer
+                .token(id)
+                .is_none_or(|name| settings.stop_words.drop(&name));
+            *weight = if dropped || rules.has_no_column(id) {
+                0.0
+            } else {
+                weight.max(0.0) * scale
+            };
         }
         Ok(Some(table))
     }
@@ -97,7 +110,10 @@ impl TrainableModel {
         let rules = &self.query.rules;
         let folder = Path::new(TABLE_FOLDER);
         let dir = rules.tokenizer.path.parent().unwrap_or(Path::new(""));
-        for name in plain_files(dir)?.iter().filter(|name| name.contains("token") || name.starts_with("vocab")) {
+        for name in plain_files(dir)?
+            .iter()
+            .filter(|name| name.contains("token") || name.starts_with("vocab"))
+        {
             target.copy(&dir.join(name), &folder.join(name))?;
         }
         target.write_json(&format!("{TABLE_FOLDER}/config.json"), &json!({"frozen": true}))?;
@@ -127,17 +143,22 @@ impl TrainableModel {
             scale: Some(1.0),
             ..self.options(InputKind::Query)?
         };
-        target.write_bytes(Path::new("tamis.json"), &self.settings(self.options(InputKind::Document)?, query)?)
+        target.write_bytes(
+            Path::new("tamis.json"),
+            &self.settings(self.options(InputKind::Document)?, query)?,
+        )
     }
 
     /// How long texts may be, for sentence-transformers.
     fn write_lengths(&self, target: &Target, folder: &Path) -> Result<(), Error> {
+        let path = self.base.path().join(LENGTHS);
+        let lower_case = match JsonFile::read_if_present(&path)? {
+            Some(file) => file.flag("do_lower_case")?.unwrap_or(false),
+            None => false,
+        };
         let length = self.document.rules.tokenizer.max_length;
-        let path = folder.join("sentence_bert_config.json");
-        if self.base.path().join("sentence_bert_config.json").exists() {
-            return Ok(());
-        }
-        target.write_json(&path.to_string_lossy(), &json!({"max_seq_length": length, "do_lower_case": false}))
+        let lengths = json!({"max_seq_length": length, "do_lower_case": lower_case});
+        target.write_json(&folder.join(LENGTHS).to_string_lossy(), &lengths)
     }
 
     fn library_settings(&self) -> Value {
@@ -154,7 +175,10 @@ impl TrainableModel {
 fn pooling(side: &TrainableSide) -> Option<Value> {
     let settings = &side.rules.settings;
     let said = settings.head == HeadKind::Mlm
-        && matches!(settings.special_tokens, SpecialTokens::Keep | SpecialTokens::ZeroColumns | SpecialTokens::ZeroAdded);
+        && matches!(
+            settings.special_tokens,
+            SpecialTokens::Keep | SpecialTokens::ZeroColumns | SpecialTokens::ZeroAdded
+        );
     said.then(|| pooling_of(side)).flatten()
 }
 
@@ -170,20 +194,24 @@ fn pooling_of(side: &TrainableSide) -> Option<Value> {
         (SpladeActivation::Relu | SpladeActivation::Log1pRelu, Norm::Log1pLog1p) => "log1p_relu",
         _ => return None,
     };
-    (settings.head == HeadKind::Mlm).then(|| {
-        json!({"pooling_strategy": strategy, "activation_function": activation, "word_embedding_dimension": null})
-    })
+    (settings.head == HeadKind::Mlm).then(
+        || json!({"pooling_strategy": strategy, "activation_function": activation, "word_embedding_dimension": null}),
+    )
 }
 
 fn modules(list: &[(&str, &str)]) -> Value {
-    let module = |(at, (path, class)): (usize, &(&str, &str))| {
-        json!({"idx": at, "name": at.to_string(), "path": path, "type": class})
-    };
+    let module = |(at, (path, class)): (usize, &(&str, &str))| json!({"idx": at, "name": at.to_string(), "path": path, "type": class});
     list.iter().enumerate().map(module).collect()
 }
 
 /// Whether a file at the root is the transformer's, which its folder has.
 fn is_of_transformer(name: &str) -> bool {
-    let parts = ["config.json", "sentence_bert_config.json", WEIGHTS_NAME, "special_tokens_map.json", "merges.txt"];
+    let parts = [
+        "config.json",
+        LENGTHS,
+        WEIGHTS_NAME,
+        "special_tokens_map.json",
+        "merges.txt",
+    ];
     parts.contains(&name) || name.starts_with("tokenizer") || name.starts_with("vocab")
 }

@@ -60,7 +60,12 @@ impl TrainableModel {
         let decisions = Decisions::read(base.path(), base.options())?;
         if let LongText::Windows { .. } = decisions.long_text.0 {
             let found = "windows".to_owned();
-            return Err(untrainable(dir, "long_text", found, "\"truncate\" (the weights of a text are those of one pass)"));
+            return Err(untrainable(
+                dir,
+                "long_text",
+                found,
+                "\"truncate\" (the weights of a text are those of one pass)",
+            ));
         }
         let other = decisions.query_model.as_ref().map(|(name, _)| name.as_str());
         let files = layout::sides(base.path(), other)?;
@@ -93,7 +98,12 @@ impl TrainableModel {
         };
         if model.variables().is_empty() {
             let found = "nothing to learn".to_owned();
-            return Err(untrainable(dir, "model", found, "a side with variables: a transformer, or train_query_table"));
+            return Err(untrainable(
+                dir,
+                "model",
+                found,
+                "a side with variables: a transformer, or train_query_table",
+            ));
         }
         Ok(model)
     }
@@ -138,14 +148,29 @@ impl Settled {
 
 pub(super) fn check(dir: &Path, options: &TrainableOptions) -> Result<(), Error> {
     if let Some(rate) = options.dropout.filter(|rate| !(0.0..1.0).contains(rate)) {
-        return Err(untrainable(dir, "dropout", rate.to_string(), "a number from 0 to below 1"));
+        return Err(untrainable(
+            dir,
+            "dropout",
+            rate.to_string(),
+            "a number from 0 to below 1",
+        ));
     }
     let start = &options.start;
     if !(start.deviation > 0.0 && start.deviation.is_finite()) {
-        return Err(untrainable(dir, "start.deviation", start.deviation.to_string(), "a number above 0"));
+        return Err(untrainable(
+            dir,
+            "start.deviation",
+            start.deviation.to_string(),
+            "a number above 0",
+        ));
     }
     if !(start.scale > 0.0 && start.scale.is_finite()) {
-        return Err(untrainable(dir, "start.scale", start.scale.to_string(), "a number above 0"));
+        return Err(untrainable(
+            dir,
+            "start.scale",
+            start.scale.to_string(),
+            "a number above 0",
+        ));
     }
     Ok(())
 }
@@ -175,14 +200,24 @@ fn check_sides(dir: &Path, document: &SideEncoder, query: &SideEncoder) -> Resul
             TermUnit::Words => "words of documents and pieces of queries",
             TermUnit::Pieces => "pieces of documents and words of queries",
         };
-        return Err(untrainable(dir, "terms", found.to_owned(), "the same terms on both sides"));
+        return Err(untrainable(
+            dir,
+            "terms",
+            found.to_owned(),
+            "the same terms on both sides",
+        ));
     }
     let (ours, theirs) = (&document.tokenizer, &query.tokenizer);
     if ours.path != theirs.path {
         let last = u32::try_from(ours.num_ids().max(theirs.num_ids())).unwrap_or(u32::MAX);
         if let Some(id) = (0..last).find(|&id| ours.token(id) != theirs.token(id)) {
             let found = format!("{:?} and {:?} under id {id}", ours.token(id), theirs.token(id));
-            return Err(untrainable(dir, "tokenizer", found, "the same vocabulary on both sides"));
+            return Err(untrainable(
+                dir,
+                "tokenizer",
+                found,
+                "the same vocabulary on both sides",
+            ));
         }
     }
     Ok(())

@@ -46,11 +46,16 @@ mod tests {
 
     #[test]
     fn gradients_go_through_what_is_kept() {
-        let weights = Var::new(&[[4.0f64, 1.0, 3.0, 3.0, 0.0], [0.5, 0.5, 0.1, 0.5, 0.0]], &Device::Cpu).expect("small");
+        let weights =
+            Var::new(&[[4.0f64, 1.0, 3.0, 3.0, 0.0], [0.5, 0.5, 0.1, 0.5, 0.0]], &Device::Cpu).expect("small");
         let of = |thresholds, top_k| {
             let kept = prune(&weights, thresholds, top_k).expect("a matrix");
             let gradients = kept.sum_all().and_then(|sum| sum.backward()).expect("differentiable");
-            let gradient = gradients.get(&weights).expect("a variable").to_vec2::<f64>().expect("a matrix");
+            let gradient = gradients
+                .get(&weights)
+                .expect("a variable")
+                .to_vec2::<f64>()
+                .expect("a matrix");
             (kept.to_vec2::<f64>().expect("a matrix"), gradient)
         };
         let (kept, gradient) = of((0.0, 0.0), Some(2));

@@ -5,8 +5,8 @@
 //! is taken, as PyTorch's maximum over a dimension does. The rules are those of uniCOIL (Lin and Ma, 2021), DeepImpact
 //! (Mallia et al., SIGIR 2021) and the LSR framework (Nguyen et al., ECIR 2023).
 
-use crate::checkpoint::policy::Scatter;
 use crate::Error;
+use crate::checkpoint::policy::Scatter;
 use candle_core::{DType, Tensor};
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
@@ -91,9 +91,16 @@ mod tests {
         let list = places(&[(0, 0, 2), (1, 0, 2), (2, 0, 2), (3, 0, 0), (4, 1, 2)]);
         let matrix = scatter(&weights, &list, rule, (2, 3)).expect("inside");
         let factors = Tensor::from_slice(factors, (2, 3), &Device::Cpu).expect("as many");
-        let loss = (&matrix * factors).and_then(|product| product.sum_all()).expect("one shape");
+        let loss = (&matrix * factors)
+            .and_then(|product| product.sum_all())
+            .expect("one shape");
         let gradients = loss.backward().expect("differentiable");
-        let flat = |tensor: &Tensor| tensor.flatten_all().and_then(|tensor| tensor.to_vec1()).expect("numbers");
+        let flat = |tensor: &Tensor| {
+            tensor
+                .flatten_all()
+                .and_then(|tensor| tensor.to_vec1())
+                .expect("numbers")
+        };
         (flat(&matrix), flat(gradients.get(&weights).expect("a variable")))
     }
 

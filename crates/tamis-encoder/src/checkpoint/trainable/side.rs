@@ -5,13 +5,13 @@
 //! lexical mask, scale, pruning. Weights below zero, which only `identity` gives, are kept here: a loss on them can lift
 //! them, while the encoder drops them at the end.
 
-use super::scatter::{Place, scatter};
 use super::prune::prune;
+use super::scatter::{Place, scatter};
 use super::texts::StepText;
 use super::transformer::{Graph, TrainableTransformer, numbers};
 use crate::Error;
-use crate::checkpoint::policy::{HeadKind, Scatter, SpecialTokens};
 use crate::checkpoint::model::{IMPORTANCE, pooled_positions};
+use crate::checkpoint::policy::{HeadKind, Scatter, SpecialTokens};
 use crate::checkpoint::side::SideEncoder;
 use crate::transformer::{Dropout, PoolRule, Pooling, Rows, SpladeActivation, weigh};
 use candle_core::{DType, Device, Tensor, Var};
@@ -114,7 +114,10 @@ impl TrainableSide {
     ) -> Result<Tensor, Error> {
         let settings = &self.rules.settings;
         let (hidden, rows) = transformer.hidden(graph, &ids(texts), work.dropout)?;
-        let kept: Vec<Vec<usize>> = texts.iter().map(|text| pooled_positions(settings, &text.tokens)).collect();
+        let kept: Vec<Vec<usize>> = texts
+            .iter()
+            .map(|text| pooled_positions(settings, &text.tokens))
+            .collect();
         let (pooled_rows, ranges) = kept_rows(&hidden, &rows, &kept)?;
         let rule = PoolRule {
             pooling: settings.pooling,
@@ -138,7 +141,11 @@ impl TrainableSide {
         }
         if let Some(quality) = graph.quality.as_ref().filter(|_| !rows.ids.is_empty()) {
             let last = rows.ids.len() - 1;
-            let first: Vec<u32> = rows.ranges.iter().map(|range| row(range.start.min(last))).collect::<Result<_, _>>()?;
+            let first: Vec<u32> = rows
+                .ranges
+                .iter()
+                .map(|range| row(range.start.min(last)))
+                .collect::<Result<_, _>>()?;
             let first = hidden.index_select(&Tensor::from_vec(first, texts.len(), hidden.device())?, 0)?;
             let sigmoid = ((numbers(quality, &first)?.neg()?.exp()? + 1.0)?).recip()?;
             weights = weights.broadcast_mul(&sigmoid.unsqueeze(1)?)?;
@@ -149,7 +156,9 @@ impl TrainableSide {
             false if self.hidden_columns.is_empty() => Ok(weights),
             false => {
                 let mut mask = vec![1f32; work.columns];
-                self.hidden_columns.iter().for_each(|&column| mask[column as usize] = 0.0);
+                self.hidden_columns
+                    .iter()
+                    .for_each(|&column| mask[column as usize] = 0.0);
                 Ok(weights.broadcast_mul(&constant(mask, (1, work.columns), work)?)?)
             }
         }
@@ -203,7 +212,9 @@ impl TrainableSide {
             return Err(candle_core::Error::Msg(format!("token {id} of a table of {rows}")).into());
         }
         let len = ids.len();
-        let weights = table.relu()?.index_select(&Tensor::from_vec(ids, len, table.device())?, 0)?;
+        let weights = table
+            .relu()?
+            .index_select(&Tensor::from_vec(ids, len, table.device())?, 0)?;
         self.scattered(texts, &weights, &ranges(texts), work)
     }
 
@@ -314,7 +325,10 @@ fn kept_rows(hidden: &Tensor, rows: &Rows, kept: &[Vec<usize>]) -> Result<(Tenso
         }
     }
     if total == 0 {
-        return Ok((Tensor::zeros((0, hidden.dim(1)?), hidden.dtype(), hidden.device())?, ranges));
+        return Ok((
+            Tensor::zeros((0, hidden.dim(1)?), hidden.dtype(), hidden.device())?,
+            ranges,
+        ));
     }
     let chosen = Tensor::from_vec(chosen, total, hidden.device())?;
     Ok((hidden.index_select(&chosen, 0)?, ranges))

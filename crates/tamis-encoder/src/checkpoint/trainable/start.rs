@@ -5,9 +5,10 @@
 //! own begins as a copy of the document encoder (Lassance and Clinchant, SIGIR 2022). The directory has the plain layout,
 //! so whatever opens checkpoints opens it, and it is gone with the model.
 
-use super::{StartOptions, TableStart};
 use super::opening::untrainable;
+use super::{StartOptions, TableStart};
 use crate::Error;
+use crate::InputKind;
 use crate::checkpoint::dense_layout::{dense_files, is_dense};
 use crate::checkpoint::heads;
 use crate::checkpoint::json::read_bytes;
@@ -18,7 +19,6 @@ use crate::checkpoint::settings::Decisions;
 use crate::checkpoint::tokenizer::{TextTokenizer, TokenizerUse};
 use crate::checkpoint::weights::WeightsFile;
 use crate::convert::{StoredTensor, Target, write_tensors};
-use crate::InputKind;
 use serde_json::{Map, Value, json};
 use std::path::{Path, PathBuf};
 use tempfile::TempDir;
@@ -78,7 +78,12 @@ impl Base {
         let supported = dense || !path.join("modules.json").exists() && document.tokenizer == document.dir;
         if !supported {
             let found = "a directory that says of itself which parts it has".to_owned();
-            return Err(untrainable(dir, "head", found, "all parts, or the plain layout, to which they can be added"));
+            return Err(untrainable(
+                dir,
+                "head",
+                found,
+                "all parts, or the plain layout, to which they can be added",
+            ));
         }
         let made = plan.make(&path, start)?;
         Ok(Self {
@@ -108,6 +113,9 @@ impl Base {
         &self.options
     }
 }
+
+/// Where sentence-transformers says how long texts may be.
+pub(super) const LENGTHS: &str = "sentence_bert_config.json";
 
 /// The name of the checkpoint in a scratch directory.
 const CHECKPOINT: &str = "checkpoint";
@@ -151,7 +159,12 @@ impl<'a> Plan<'a> {
             match (decisions.head(InputKind::Query), &start.query_table) {
                 (Some(HeadKind::Table), None) => {
                     let found = "no table".to_owned();
-                    return Err(untrainable(&query.dir, "query.head", found, "an idf.json, or start.query_table"));
+                    return Err(untrainable(
+                        &query.dir,
+                        "query.head",
+                        found,
+                        "an idf.json, or start.query_table",
+                    ));
                 }
                 (Some(HeadKind::Table), Some(from)) => table = Some(from),
                 (Some(HeadKind::Binary), _) => (),
@@ -212,7 +225,17 @@ impl<'a> Plan<'a> {
     fn write(&self, made: &Made<'_>, target: &Target, start: &StartOptions) -> Result<(), Error> {
         let folder = Path::new(made.folder);
         for name in plain_files(&made.files.dir)? {
-            target.copy(&made.files.dir.join(&name), &folder.join(&name))?;
+            let from = made.files.dir.join(&name);
+            if name == LENGTHS {
+                // What else it says is of the module that the transformer was in.
+                let value = parsed(&from)?;
+                let kept = ["max_seq_length", "do_lower_case"]
+                    .map(|field| Some((field.to_owned(), value.get(field)?.clone())));
+                let kept: Map<String, Value> = kept.into_iter().flatten().collect();
+                target.write_json(&folder.join(&name).to_string_lossy(), &Value::Object(kept))?;
+            } else {
+                target.copy(&from, &folder.join(&name))?;
+            }
         }
         let config = made.files.model_config()?;
         let file = WeightsFile::read(&made.files.dir)?;
@@ -226,7 +249,12 @@ impl<'a> Plan<'a> {
             new.extend(self.token_head(made, config.width));
         }
         if made.epic && heads::epic_layers(&weights, "term_importance", config.width)?.is_none() {
-            new.extend(["term_importance", "doc_quality"].map(|name| linear(&format!("{name}.linear"), 1, config.width)).into_iter().flatten());
+            new.extend(
+                ["term_importance", "doc_quality"]
+                    .map(|name| linear(&format!("{name}.linear"), 1, config.width))
+                    .into_iter()
+                    .flatten(),
+            );
         }
         let mut value: Value = serde_json::from_slice(&config.bytes).map_err(|source| Error::Json {
             path: made.files.dir.join("config.json"),
@@ -237,13 +265,24 @@ impl<'a> Plan<'a> {
             fields.insert("tie_word_embeddings".to_owned(), json!(true));
         }
         target.write_bytes(&folder.join("config.json"), format!("{value:#}\n").as_bytes())?;
-        let prefix = load::missing_prefix(&config, &weights).filter(|_| needs_mlm).unwrap_or("");
+        let prefix = load::missing_prefix(&config, &weights)
+            .filter(|_| needs_mlm)
+            .unwrap_or("");
         let known = |name: &str| heads_of_no_backbone(name);
         let mut tensors = Vec::new();
         for name in file.names() {
+            if needs_mlm && name.contains("pooler.") {
+                // Of a head that stands beside the one that is made, and that no model here has.
+                continue;
+            }
             let (dtype, shape, bytes) = file.stored(&name)?;
             let name = if known(&name) { name } else { format!("{prefix}{name}") };
-            tensors.push(StoredTensor { name, dtype, shape, bytes });
+            tensors.push(StoredTensor {
+                name,
+                dtype,
+                shape,
+                bytes,
+            });
         }
         tensors.extend(new.iter().map(|tensor| begun(tensor, start)));
         let path = folder.join(crate::checkpoint::WEIGHTS_NAME);
@@ -270,7 +309,9 @@ impl<'a> Plan<'a> {
 
 impl Made<'_> {
     fn needs_token(&self) -> bool {
-        self.heads.iter().any(|head| matches!(head, HeadKind::Token | HeadKind::Static))
+        self.heads
+            .iter()
+            .any(|head| matches!(head, HeadKind::Token | HeadKind::Static))
     }
 
     /// Whether a part is missing.
@@ -322,7 +363,10 @@ fn begun(tensor: &NewTensor, start: &StartOptions) -> StoredTensor {
     let values: Vec<f32> = match tensor.start {
         NewValues::Zeros => vec![0.0; len],
         NewValues::Ones => vec![1.0; len],
-        NewValues::Normal => normal(&tensor.name, start.seed).take(len).map(|x| x * start.deviation).collect(),
+        NewValues::Normal => normal(&tensor.name, start.seed)
+            .take(len)
+            .map(|x| x * start.deviation)
+            .collect(),
     };
     StoredTensor::single_precision(&tensor.name, &tensor.shape, &values)
 }
@@ -388,7 +432,7 @@ pub(super) fn plain_files(dir: &Path) -> Result<Vec<String>, Error> {
             "vocab.json",
             "merges.txt",
             "special_tokens_map.json",
-            "sentence_bert_config.json",
+            LENGTHS,
             "idf.json",
             "query_token_weights.txt",
         ];

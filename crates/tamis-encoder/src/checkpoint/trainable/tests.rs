@@ -1,5 +1,9 @@
 //! Trainable models against the encoder, their gradients against finite differences.
 
+mod gradients;
+mod starts;
+mod writes;
+
 use super::*;
 use crate::{Checkpoint, CheckpointOptions, Encoder};
 use std::collections::BTreeMap;
@@ -19,18 +23,21 @@ const TEXTS: [&str; 7] = [
 const KINDS: [InputKind; 2] = [InputKind::Document, InputKind::Query];
 
 fn fixture(name: &str) -> PathBuf {
-    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures").join(name)
+    PathBuf::from(env!("CARGO_MANIFEST_DIR"))
+        .join("tests/fixtures")
+        .join(name)
 }
 
 fn opened(name: &str, options: &TrainableOptions) -> TrainableModel {
-    TrainableModel::open(&fixture(name), &CheckpointOptions::default(), options).unwrap_or_else(|error| panic!("{error}"))
+    TrainableModel::open(&fixture(name), &CheckpointOptions::default(), options)
+        .unwrap_or_else(|error| panic!("{error}"))
 }
 
 /// The weights above zero of each row, by the names of their columns.
 fn named(model: &TrainableModel, kind: InputKind, texts: &StepTexts, rows: &Tensor) -> Vec<BTreeMap<String, f32>> {
     let tokenizer = &model.side(kind).rules.tokenizer;
     let name = |column: usize| match model.weighs_words() {
-        true => texts.words[column].clone(),
+        true => texts.word(column).unwrap_or_default().to_owned(),
         false => {
             let id = u32::try_from(column).expect("a column");
             tokenizer.token(id).unwrap_or_else(|| format!("[id {id}]"))
@@ -47,7 +54,10 @@ fn named(model: &TrainableModel, kind: InputKind, texts: &StepTexts, rows: &Tens
 fn assert_near(found: &BTreeMap<String, f32>, expected: &BTreeMap<String, f32>, place: &str) {
     for token in found.keys().chain(expected.keys()) {
         let [found, expected] = [found, expected].map(|vector| vector.get(token).copied().unwrap_or(0.0));
-        assert!((found - expected).abs() <= 1e-4, "{place}: {token:?} weighs {found}, {expected} expected");
+        assert!(
+            (found - expected).abs() <= 1e-4,
+            "{place}: {token:?} weighs {found}, {expected} expected"
+        );
     }
 }
 
@@ -60,7 +70,10 @@ fn check_outputs(name: &str) {
     for kind in KINDS {
         let encoded = encoder.encode(kind, &TEXTS).expect("any text");
         for tracked in [false, true] {
-            let pass = Pass { tracked, randomness: None };
+            let pass = Pass {
+                tracked,
+                randomness: None,
+            };
             let rows = model.represent_part(&texts, kind, 0..TEXTS.len(), pass).expect("fits");
             assert_eq!(rows.dims(), [TEXTS.len(), texts.columns()]);
             for ((found, encoding), text) in named(&model, kind, &texts, &rows).iter().zip(&encoded).zip(TEXTS) {

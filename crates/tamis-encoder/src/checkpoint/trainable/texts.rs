@@ -17,7 +17,7 @@ pub struct StepTexts {
     pub(super) documents: Vec<StepText>,
     pub(super) columns: usize,
     /// The words of the columns, where these are words.
-    pub(super) words: Vec<String>,
+    words: Vec<String>,
 }
 
 /// One text.
@@ -28,6 +28,22 @@ pub(super) struct StepText {
 }
 
 impl StepTexts {
+    /// Texts on `columns`, which are `words` where that is not empty.
+    pub(super) fn new([queries, documents]: [Vec<StepText>; 2], (columns, words): (usize, Vec<String>)) -> Self {
+        Self {
+            queries,
+            documents,
+            columns,
+            words,
+        }
+    }
+
+    /// The word of a column, where columns are words.
+    #[must_use]
+    pub fn word(&self, column: usize) -> Option<&str> {
+        self.words.get(column).map(String::as_str)
+    }
+
     /// Number of columns of a representation.
     #[must_use]
     pub fn columns(&self) -> usize {
@@ -99,11 +115,7 @@ impl WordColumns {
 ///
 /// # Errors
 /// When a text cannot be split; `text` counts from 0 within `texts`.
-pub(super) fn read(
-    side: &SideEncoder,
-    texts: &[&str],
-    columns: &mut WordColumns,
-) -> Result<Vec<StepText>, Error> {
+pub(super) fn read(side: &SideEncoder, texts: &[&str], columns: &mut WordColumns) -> Result<Vec<StepText>, Error> {
     let split = |(text, content): (usize, &&str)| {
         let windows = side.split(content);
         let mut windows = windows.map_err(|reason| Error::Tokenise { text, reason })?;

@@ -7,9 +7,7 @@ use crate::checkpoint::heads::{self, TokenLayers};
 use crate::checkpoint::load;
 use crate::checkpoint::policy::HeadKind;
 use crate::checkpoint::weights::{Frozen, VariableStore, WeightsFile};
-use crate::transformer::{
-    DeviceBackbone, DeviceMlmHead, Dropout, LinearParameters, MlmParameters, Parameters, Rows,
-};
+use crate::transformer::{DeviceBackbone, DeviceMlmHead, Dropout, LinearParameters, MlmParameters, Parameters, Rows};
 use candle_core::{DType, Device, Result as TensorResult, Tensor, Var};
 use std::path::PathBuf;
 use std::sync::{Mutex, PoisonError};
@@ -86,14 +84,16 @@ impl TrainableTransformer {
         let words = parameters.words.clone();
         let (below, parameters) = self.split(parameters);
         let backbone = DeviceBackbone::new(&parameters, &device)?;
-        let mlm: Option<MlmParameters> = has(HeadKind::Mlm).then(|| load::mlm_head(config, &weights)).transpose()?;
+        let mlm: Option<MlmParameters> = has(HeadKind::Mlm)
+            .then(|| load::mlm_head(config, &weights))
+            .transpose()?;
         let token = has(HeadKind::Token) || has(HeadKind::Static);
         let embeddings = match has(HeadKind::Embeddings) {
             true => {
                 let bias = weights.find(&["bias".to_owned()], &[1])?;
                 let zeros = weights.zeros(config.vocabulary)?;
                 let bias = bias.map_or_else(|| Ok(zeros.clone()), |bias| zeros.broadcast_add(&bias))?;
-                Some(DeviceMlmHead::bare(words.clone(), bias))
+                Some(DeviceMlmHead::bare(words.clone(), bias)?)
             }
             false => None,
         };
@@ -150,6 +150,10 @@ impl TrainableTransformer {
 /// One number for each row of `hidden`: a linear map, perhaps with a rectified one before it.
 pub(super) fn numbers(layers: &TokenLayers, hidden: &Tensor) -> TensorResult<Tensor> {
     let map = |x: &Tensor, layer: &LinearParameters| crate::transformer::linear_rows(x, layer);
-    let inner = layers.inner.as_ref().map(|inner| map(hidden, inner)?.relu()).transpose()?;
+    let inner = layers
+        .inner
+        .as_ref()
+        .map(|inner| map(hidden, inner)?.relu())
+        .transpose()?;
     map(inner.as_ref().unwrap_or(hidden), &layers.outer)?.squeeze(1)
 }

@@ -110,7 +110,7 @@ impl TrainableModel {
         let dir = path.parent().unwrap_or(Path::new(""));
         let ends = |ending: &&str| path.extension().is_some_and(|extension| extension == *ending);
         let of_transformer = self.transformers.iter().any(|transformer| transformer.dir == dir);
-        let weights = WEIGHTS.iter().any(|ending| ends(&ending)) && (of_transformer || !ends(&"safetensors"));
+        let weights = WEIGHTS.iter().any(ends) && (of_transformer || !ends(&"safetensors"));
         let learned_table = matches!(self.query.weigher, Weigher::Table(Table::Learned(_)))
             && matches!(&self.query_files, Side::Table(files) if files.list.as_deref() == Some(path));
         let settings = name == "tamis.json" && (dir == self.base.path() || Some(dir) == self.query_root.as_deref());
@@ -128,7 +128,10 @@ impl TrainableModel {
 
     /// Where the query encoder of a pair lies in what is written.
     fn query_place(&self) -> PathBuf {
-        let inside = self.query_root.as_deref().map(|root| root.strip_prefix(self.base.path()));
+        let inside = self
+            .query_root
+            .as_deref()
+            .map(|root| root.strip_prefix(self.base.path()));
         match inside {
             Some(Ok(inside)) => inside.to_owned(),
             _ => PathBuf::from("query"),
@@ -157,7 +160,9 @@ impl TrainableModel {
     /// A table by the names of its tokens.
     fn idf_json(&self, values: &[f32]) -> Vec<u8> {
         let tokenizer = &self.query.rules.tokenizer;
-        let named = (0u32..).zip(values).filter_map(|(id, &value)| Some((tokenizer.token(id)?, json!(value))));
+        let named = (0u32..)
+            .zip(values)
+            .filter_map(|(id, &value)| Some((tokenizer.token(id)?, json!(value))));
         Value::Object(named.collect()).to_string().into_bytes()
     }
 
@@ -201,10 +206,19 @@ pub(super) fn tensors(transformer: &TrainableTransformer) -> Result<Vec<StoredTe
     let files = transformer.store.files();
     let learned: BTreeMap<String, Var> = transformer.store.written().into_iter().collect();
     let tensor = |name: String| match learned.get(&name) {
-        Some(var) => Ok(StoredTensor::single_precision(&name, var.dims(), &values(var.as_tensor())?)),
+        Some(var) => Ok(StoredTensor::single_precision(
+            &name,
+            var.dims(),
+            &values(var.as_tensor())?,
+        )),
         None => {
             let (dtype, shape, bytes) = files.stored(&name)?;
-            Ok(StoredTensor { name, dtype, shape, bytes })
+            Ok(StoredTensor {
+                name,
+                dtype,
+                shape,
+                bytes,
+            })
         }
     };
     files.names().into_iter().map(tensor).collect()
@@ -217,6 +231,9 @@ pub(super) fn values(tensor: &Tensor) -> Result<Vec<f32>, Error> {
 impl TrainableSide {
     /// Whether each distinct token of a text has a fixed weight.
     pub(super) fn is_table(&self) -> bool {
-        matches!(self.weigher, Weigher::Table(_) | Weigher::Static(_) | Weigher::Binary(_))
+        matches!(
+            self.weigher,
+            Weigher::Table(_) | Weigher::Static(_) | Weigher::Binary(_)
+        )
     }
 }

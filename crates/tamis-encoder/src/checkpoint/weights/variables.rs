@@ -4,7 +4,7 @@
 //! by side, halves exchanged, the first row of a table) is a differentiable function of what is stored, and what is
 //! stored can be written back under its own name.
 
-use super::{Weights, WeightsFile, Source, check_shape};
+use super::{Source, Weights, WeightsFile, check_shape};
 use crate::Error;
 use candle_core::{DType, Device, Tensor, Var};
 use std::collections::BTreeMap;
@@ -84,7 +84,9 @@ impl VariableStore {
         let variables = self.variables();
         let of = |name: &String| variables.iter().find(|(other, _)| other == name);
         let twins = self.twins.iter();
-        let twins: Vec<(String, Var)> = twins.filter_map(|(twin, name)| Some((twin.clone(), of(name)?.1.clone()))).collect();
+        let twins: Vec<(String, Var)> = twins
+            .filter_map(|(twin, name)| Some((twin.clone(), of(name)?.1.clone())))
+            .collect();
         [variables.clone(), twins].concat()
     }
 

@@ -148,16 +148,20 @@ impl<'a> BatchScores<'a> {
             Candidates::Own => self.group,
             Candidates::Batch => self.queries * self.group,
         };
+        let first = |query: usize| match candidates {
+            Candidates::Own => query * self.group,
+            Candidates::Batch => 0,
+        };
         let mut counts = Vec::with_capacity(self.queries * columns);
         for query in 0..self.queries {
-            let first = match candidates {
-                Candidates::Own => query * self.group,
-                Candidates::Batch => 0,
-            };
-            counts.extend((first..first + columns).map(|document| {
-                let excluded = self.input.excluded.contains(&(index(query), index(document)));
-                u8::from(allowed(query, document) && !excluded)
-            }));
+            let documents = first(query)..first(query) + columns;
+            counts.extend(documents.map(|document| u8::from(allowed(query, document))));
+        }
+        for &(query, document) in self.input.excluded {
+            let (query, document) = (query as usize, document as usize);
+            if (first(query)..first(query) + columns).contains(&document) {
+                counts[query * columns + document - first(query)] = 0;
+            }
         }
         PairMask { columns, counts }
     }

@@ -71,7 +71,10 @@ impl<M: TextModel> Trainer<M> {
             path: path.clone(),
             source,
         })?;
-        let device = trainer.variables.first().map_or(Device::Cpu, |variable| variable.var.device().clone());
+        let device = trainer
+            .variables
+            .first()
+            .map_or(Device::Cpu, |variable| variable.var.device().clone());
         trainer.optimiser.restore(&tensors(&path, &bytes, &device)?)?;
         let damaged = |reason: &str| Error::TrainingState {
             path: dir.join(STATE),
@@ -110,7 +113,11 @@ impl Trainer {
 /// The state in `dir`, or what a kill left of it while it was replaced, with its directory. Every file is checked.
 fn read(dir: &Path) -> Result<(PathBuf, State), Error> {
     let kept = previous(dir);
-    let dir = if !dir.exists() && kept.exists() { kept } else { dir.to_owned() };
+    let dir = if !dir.exists() && kept.exists() {
+        kept
+    } else {
+        dir.to_owned()
+    };
     let path = dir.join(STATE);
     let bytes = std::fs::read(&path).map_err(|source| Error::Read {
         path: path.clone(),
@@ -129,8 +136,10 @@ fn read(dir: &Path) -> Result<(PathBuf, State), Error> {
         Some(version) if version == u64::from(VERSION) => (),
         version => {
             let found = version.map_or_else(|| "none".to_owned(), |version| version.to_string());
-            return Err(damaged(format!("version {found} of a state, {VERSION} expected: train anew, or with the \
-                                        program that wrote it")));
+            return Err(damaged(format!(
+                "version {found} of a state, {VERSION} expected: train anew, or with the \
+                                        program that wrote it"
+            )));
         }
     }
     let value = inexact(value).map_err(|text| damaged(format!("{text:?} is no number")))?;
@@ -140,7 +149,12 @@ fn read(dir: &Path) -> Result<(PathBuf, State), Error> {
     for file in &state.files {
         match found.iter().find(|other| other.path == file.path) {
             Some(other) if other == file => (),
-            Some(_) => return Err(damaged(format!("{} has changed since it was written", file.path.display()))),
+            Some(_) => {
+                return Err(damaged(format!(
+                    "{} has changed since it was written",
+                    file.path.display()
+                )));
+            }
             None => return Err(damaged(format!("{} is missing", file.path.display()))),
         }
     }
@@ -152,11 +166,17 @@ fn stored(name: &str, tensor: &Tensor) -> Result<StoredTensor, Error> {
     let (dtype, bytes) = match tensor.dtype() {
         DType::I64 => {
             let values = flat.to_vec1::<i64>()?;
-            (Dtype::I64, values.iter().flat_map(|value| value.to_le_bytes()).collect())
+            (
+                Dtype::I64,
+                values.iter().flat_map(|value| value.to_le_bytes()).collect(),
+            )
         }
         DType::F64 => {
             let values = flat.to_vec1::<f64>()?;
-            (Dtype::F64, values.iter().flat_map(|value| value.to_le_bytes()).collect())
+            (
+                Dtype::F64,
+                values.iter().flat_map(|value| value.to_le_bytes()).collect(),
+            )
         }
         _ => {
             let values = flat.to_dtype(DType::F32)?.to_vec1::<f32>()?;
@@ -214,7 +234,11 @@ fn inexact(value: Value) -> Result<Value, String> {
         let Some(bits) = leaf.as_str().and_then(|text| text.strip_prefix(BITS)) else {
             return leaf;
         };
-        match u64::from_str_radix(bits, 16).map(f64::from_bits).ok().and_then(serde_json::Number::from_f64) {
+        match u64::from_str_radix(bits, 16)
+            .map(f64::from_bits)
+            .ok()
+            .and_then(serde_json::Number::from_f64)
+        {
             Some(number) => Value::Number(number),
             None => {
                 *wrong.borrow_mut() = Some(leaf.to_string());
@@ -252,12 +276,19 @@ mod tests {
 
     #[test]
     fn numbers_come_back_to_the_bit() {
-        let numbers: Vec<f64> = (1u64..2000).map(|at| f64::from_bits(at.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 2)).collect();
+        let numbers: Vec<f64> = (1u64..2000)
+            .map(|at| f64::from_bits(at.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 2))
+            .collect();
         let value = json!({"a": numbers, "b": [1, -3, "text", null, true], "c": 0.1});
         let text = exact(value).to_string();
         assert!(text.contains("\"c\":0.1"), "plain numbers stay readable");
         let back = inexact(serde_json::from_str(&text).expect("JSON")).expect("own text");
-        let read: Vec<u64> = back["a"].as_array().expect("a list").iter().map(|x| x.as_f64().expect("one").to_bits()).collect();
+        let read: Vec<u64> = back["a"]
+            .as_array()
+            .expect("a list")
+            .iter()
+            .map(|x| x.as_f64().expect("one").to_bits())
+            .collect();
         assert_eq!(read, numbers.iter().map(|number| number.to_bits()).collect::<Vec<_>>());
         assert_eq!(back["b"], json!([1, -3, "text", null, true]));
         assert!(inexact(json!({"a": "bits x"})).is_err());

@@ -14,7 +14,7 @@ use std::ops::Range;
 
 /// Of the parts of a step, summed.
 #[derive(Default)]
-struct Tally {
+pub(super) struct Tally {
     loss: f64,
     terms: Vec<(String, f64)>,
     sparsity: [f64; 3],
@@ -38,7 +38,11 @@ impl<M: TextModel> Trainer<M> {
         let parts = self.config.accumulation;
         if !batch.queries.len().is_multiple_of(parts) {
             let value = format!("{} queries in {parts} parts", batch.queries.len());
-            return Err(refused("accumulation", value, "a divisor of the number of queries of a step"));
+            return Err(refused(
+                "accumulation",
+                value,
+                "a divisor of the number of queries of a step",
+            ));
         }
         let size = batch.queries.len() / parts;
         let mut gradients = Gradients::new(&self.variables);
@@ -82,7 +86,7 @@ impl<M: TextModel> Trainer<M> {
     }
 
     /// Gradients of `batch`, which is part `number` of the step, into `gradients`.
-    fn part(
+    pub(super) fn part(
         &mut self,
         batch: &TextBatch<'_>,
         number: usize,
@@ -108,10 +112,11 @@ impl<M: TextModel> Trainer<M> {
             },
             false => self.leaves(&texts, [queries, documents], pass)?,
         };
-        if let Some(frequencies) = &mut self.frequencies {
-            if frequencies.update(self.step, &represented.documents)? {
-                self.columns.set_document_frequency(frequencies.weights().unwrap_or_default());
-            }
+        if let Some(frequencies) = &mut self.frequencies
+            && frequencies.update(self.step, &represented.documents)?
+        {
+            let weights = frequencies.weights().unwrap_or_default();
+            self.columns.set_document_frequency(weights);
         }
         let value = self.objective(batch, &texts, &represented)?;
         tally.add(&value, &represented, self.model.tokens(&texts))?;
@@ -119,10 +124,15 @@ impl<M: TextModel> Trainer<M> {
         if whole {
             return gradients.accumulate(&mut store, &self.variables);
         }
-        let of = [(InputKind::Query, &represented.queries), (InputKind::Document, &represented.documents)];
+        let of = [
+            (InputKind::Query, &represented.queries),
+            (InputKind::Document, &represented.documents),
+        ];
         for (kind, representations) in of {
             // No gradient: nothing of this side is learned, or nothing depends on it.
-            let Some(pushed) = store.remove(representations) else { continue };
+            let Some(pushed) = store.remove(representations) else {
+                continue;
+            };
             for range in ranges(representations.dim(0)?, self.config.micro_batch) {
                 let again = self.model.represent(&texts, kind, range.clone(), pass)?;
                 let pushed = pushed.narrow(0, range.start, range.len())?;
@@ -192,12 +202,19 @@ impl Tally {
         let terms = terms.collect::<Result<Vec<_>, Error>>()?;
         match self.terms.is_empty() {
             true => self.terms = terms,
-            false => self.terms.iter_mut().zip(terms).for_each(|(sum, (_, term))| sum.1 += term),
+            false => self
+                .terms
+                .iter_mut()
+                .zip(terms)
+                .for_each(|(sum, (_, term))| sum.1 += term),
         }
         // Weights below zero, which the encoder drops, are none.
         let sparsity = Sparsity::measure(&of.queries.detach().relu()?, &of.documents.detach().relu()?)?;
         let measured = [sparsity.query_length, sparsity.document_length, sparsity.flops];
-        self.sparsity.iter_mut().zip(measured).for_each(|(sum, measured)| *sum += measured);
+        self.sparsity
+            .iter_mut()
+            .zip(measured)
+            .for_each(|(sum, measured)| *sum += measured);
         self.tokens += tokens;
         Ok(())
     }

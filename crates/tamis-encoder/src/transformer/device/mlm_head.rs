@@ -1,11 +1,13 @@
 //! The masked-language-model head over a padded batch, pooled without a tensor of tokens by vocabulary.
 //!
 //! As in the head for the CPU (`transformer/mlm_head.rs`) the vocabulary is taken in tiles, each reduced to one row a
-//! text before the next one begins, and the maximum is taken of the bare products.
+//! text before the next one begins, and the maximum is taken of the bare products. Rows on the CPU have operations of
+//! their own for maxima (`ragged`).
 
 use super::DeviceBackbone;
 use super::operations::{activate, largest, linear, normalise, weigh};
 use super::padded::Padded;
+use super::ragged::{self, Loan};
 use super::transfer::Transfer;
 use crate::transformer::{HiddenActivation, LinearParameters, MlmParameters, NormParameters, PoolRule, Pooling};
 use candle_core::{D, Result, Tensor};
@@ -23,6 +25,8 @@ pub(crate) struct DeviceMlmHead {
     decoder: Tensor,
     /// `[vocabulary]`.
     bias: Tensor,
+    /// E as rows on the CPU meet it.
+    lent: Option<Loan>,
 }
 
 /// `LN(g(W h + b))`.
@@ -38,7 +42,12 @@ impl DeviceMlmHead {
     pub(crate) fn new(parameters: &MlmParameters, backbone: &DeviceBackbone) -> Result<Self> {
         let words = backbone.words();
         let parameters = parameters.on(words.device())?;
+        let lent = match &parameters.decoder {
+            None => backbone.words.clone(),
+            Some(decoder) => lend(decoder)?,
+        };
         Ok(Self {
+            lent,
             transform: Some(Transform {
                 linear: parameters.transform,
                 activation: parameters.activation,
@@ -50,16 +59,28 @@ impl DeviceMlmHead {
     }
 
     /// `h E^T + b`, nothing between: `decoder` is `[vocabulary, width]`, `bias` `[vocabulary]`, both on one device.
-    pub(crate) fn bare(decoder: Tensor, bias: Tensor) -> Self {
-        Self {
+    pub(crate) fn bare(decoder: Tensor, bias: Tensor) -> Result<Self> {
+        Ok(Self {
             transform: None,
+            lent: lend(&decoder)?,
             decoder,
             bias,
-        }
+        })
     }
 
     /// The rows that meet the decoder.
     fn transformed(&self, hidden: &Tensor) -> Result<Tensor> {
+        match &self.transform {
+            Some(transform) if ragged::serves(hidden) => {
+                let mapped = ragged::linear(hidden, &transform.linear)?;
+                ragged::normalise(&ragged::activate(&mapped, transform.activation)?, &transform.norm)
+            }
+            _ => self.transformed_by_parts(hidden),
+        }
+    }
+
+    /// The same on any device.
+    fn transformed_by_parts(&self, hidden: &Tensor) -> Result<Tensor> {
         match &self.transform {
             None => Ok(hidden.clone()),
             Some(transform) => {
@@ -81,7 +102,7 @@ impl DeviceMlmHead {
         let factors = factors.unsqueeze(1)?;
         let rows = Tensor::cat(&[&self.transformed(hidden)?.broadcast_mul(&factors)?, &factors], 1)?;
         let decoder = Tensor::cat(&[&self.decoder, &self.bias.unsqueeze(1)?], 1)?;
-        Self::bare(decoder, self.bias.zeros_like()?).pool(&rows, ranges, rule)
+        Self::bare(decoder, self.bias.zeros_like()?)?.pool(&rows, ranges, rule)
     }
 
     /// Rows of `width` values on the head's device.
@@ -93,6 +114,15 @@ impl DeviceMlmHead {
     /// One weight per vocabulary entry for each range of rows of `hidden`, `[texts, vocabulary]`; 0 everywhere for an
     /// empty range, NaN everywhere for a text whose hidden states are not finite.
     pub(crate) fn pool(&self, hidden: &Tensor, ranges: &[Range<usize>], rule: &PoolRule) -> Result<Tensor> {
+        let is_largest = rule.pooling != Pooling::Sum && rule.factors.is_none();
+        if let Some(decoder) = self.lent.as_ref().filter(|_| is_largest && ragged::serves(hidden)) {
+            return ragged::pool(
+                &self.transformed(hidden)?,
+                ranges,
+                rule.weighting,
+                (decoder, &self.bias),
+            );
+        }
         let batch = Padded::new(ranges);
         let cells = batch.texts * batch.length;
         let tile = (LOGITS_PER_TILE / cells.max(1)).clamp(256, 1 << 16);
@@ -106,7 +136,7 @@ impl DeviceMlmHead {
         if batch.length == 0 {
             return Tensor::zeros((batch.texts, vocabulary), hidden.dtype(), device);
         }
-        let rows = self.transformed(hidden)?;
+        let rows = self.transformed_by_parts(hidden)?;
         let cells = rows.index_select(&batch.rows_of_cells(device)?, 0)?;
         let rows_of_cells = batch.rows_of_cells(device)?;
         let factors = rule.factors.as_ref().map(|factors| {
@@ -149,4 +179,9 @@ impl DeviceMlmHead {
         let has_rows = batch.has_rows(device)?.unsqueeze(1)?.broadcast_as(pooled.shape())?;
         has_rows.where_cond(&pooled, &pooled.zeros_like()?)
     }
+}
+
+/// E as rows on the CPU meet it; nothing on other devices.
+fn lend(decoder: &Tensor) -> Result<Option<Loan>> {
+    ragged::serves(decoder).then(|| Loan::new(decoder)).transpose()
 }
