@@ -10,7 +10,7 @@ both sides times 1e-3; backward; AdamW on everything. The loss of both is that o
 entries are in use: the worst case for a sparse backward pass; a trained model uses about one in a hundred.
 
 A round runs each system once, in a process of its own: two steps to warm up, then --steps that are timed. Times are medians
-over all rounds, memory is the largest resident set of the process.
+over all rounds; processor time, the system's included, tells more where other programs run; memory is the largest resident set of the process.
 
     cargo build --release -p tamis-encoder --example train_step
 """
@@ -53,7 +53,9 @@ def pytorch(steps, threads, tokens):
         return model(input_ids=ids).logits.amax(1).relu().log1p()
 
     times, losses = [], []
-    for _ in range(WARM_UP + steps):
+    for step in range(WARM_UP + steps):
+        if step == WARM_UP:
+            cpu = time.process_time()
         begin = time.perf_counter()
         q, d = represent(queries), represent(documents)
         flops = sum((x.mean(0) ** 2).sum() for x in (q, d))
@@ -63,8 +65,9 @@ def pytorch(steps, threads, tokens):
         optimiser.zero_grad()
         times.append((time.perf_counter() - begin) * 1e3)
         losses.append(loss.item())
+    cpu = (time.process_time() - cpu) * 1e3 / steps
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1000
-    print(json.dumps({"step_ms": times[WARM_UP:], "losses": losses, "peak_mb": peak}))
+    print(json.dumps({"step_ms": times[WARM_UP:], "cpu_ms": cpu, "losses": losses, "peak_mb": peak}))
 
 
 def run(command, threads):
@@ -109,6 +112,7 @@ def main():
                 "threads": threads,
                 "median_ms": round(statistics.median(times), 1),
                 "least_ms": round(min(times), 1),
+                "cpu_ms": round(statistics.median(outcome["cpu_ms"] for outcome in outcomes), 1),
                 "peak_mb": max(outcome["peak_mb"] for outcome in outcomes),
                 "load_before": round(load, 1),
                 "parts_ms": {
@@ -117,9 +121,10 @@ def main():
                     if part in outcomes[0]
                 },
             })
-    print(f"{'system':10} {'threads':>7} {'median ms':>10} {'least ms':>10} {'peak MB':>8}")
+    print(f"{'system':10} {'threads':>7} {'median ms':>10} {'least ms':>10} {'CPU ms':>8} {'peak MB':>8}")
     for result in results:
-        print(f"{result['system']:10} {result['threads']:7} {result['median_ms']:10} {result['least_ms']:10} {result['peak_mb']:8}")
+        print(f"{result['system']:10} {result['threads']:7} {result['median_ms']:10} {result['least_ms']:10} "
+              f"{result['cpu_ms']:8} {result['peak_mb']:8}")
     if options.record:
         commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], cwd=ROOT, capture_output=True, text=True)
         rustc = subprocess.run(["rustc", "--version"], capture_output=True, text=True)

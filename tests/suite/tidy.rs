@@ -150,7 +150,8 @@ fn dependencies(manifest: &str) -> Vec<String> {
 
 fn manifests() -> BTreeMap<String, String> {
     let mut all = BTreeMap::from([("tamis".to_owned(), read(Path::new("Cargo.toml")))]);
-    for path in files("crates", &["toml"]) {
+    let is_manifest = |path: &PathBuf| path.file_name().is_some_and(|name| name == "Cargo.toml");
+    for path in files("crates", &["toml"]).into_iter().filter(is_manifest) {
         let name = path
             .parent()
             .and_then(Path::file_name)

@@ -136,10 +136,6 @@ fn report(args: &Args, output: &Path, finished: &Finished, seconds: f64) -> anyh
             (report, Exit::Partial)
         }
     };
-    if args.json {
-        output::json(&report)?;
-        return Ok(exit);
-    }
     match &report.model {
         Some(model) => {
             let worth = report
@@ -152,6 +148,9 @@ fn report(args: &Args, output: &Path, finished: &Finished, seconds: f64) -> anyh
             report.step,
             output.display()
         )),
+    }
+    if args.json {
+        output::json(&report)?;
     }
     Ok(exit)
 }

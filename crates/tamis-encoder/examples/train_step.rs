@@ -2,7 +2,8 @@
 //!
 //! A 6-layer, 384-wide BERT with random weights and 30,522 vocabulary entries; 16 queries and 32 documents of 128 tokens,
 //! max pooling, in-batch negative log likelihood, FLOPS, AdamW. Prints one line of JSON: milliseconds of every step after
-//! two that warm up, of its parts, the losses, and the largest resident set. RAYON_NUM_THREADS sets the threads.
+//! two that warm up, of its parts, processor time a step (which other programs disturb less), the losses, and the largest
+//! resident set. RAYON_NUM_THREADS sets the threads.
 //!
 //! `cargo run --release -p tamis-encoder --example train_step -- [steps] [tokens] [queries] [documents]`
 #![expect(clippy::print_stdout, reason = "the result of a program")]
@@ -37,9 +38,16 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let (queries, documents) = (texts(argument(2, 16)), texts(argument(3, 32)));
     let mut probe = StepProbe::new(size)?;
     let mut times = Vec::new();
-    for _ in 0..WARM_UP + steps {
+    let mut begin_ms = cpu_ms();
+    for step in 0..WARM_UP + steps {
+        if step == WARM_UP {
+            begin_ms = cpu_ms();
+        }
         times.push(probe.step(&queries, &documents)?);
     }
+    let cpu_ms = cpu_ms()
+        .zip(begin_ms)
+        .map(|(end, begin)| (end - begin) / steps.max(1) as u64);
     let milliseconds = |duration: Duration| (duration.as_secs_f64() * 1e4).round() / 10.0;
     let measured = &times[WARM_UP..];
     let of = |part: &dyn Fn(&tamis_encoder::probe::StepTimes) -> Duration| -> Vec<f64> {
@@ -50,6 +58,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         "forward_ms": of(&|times| times.forward),
         "backward_ms": of(&|times| times.backward),
         "optimiser_ms": of(&|times| times.optimiser),
+        "cpu_ms": cpu_ms,
         "losses": times.iter().map(|times| times.loss).collect::<Vec<f32>>(),
         "threads": std::env::var("RAYON_NUM_THREADS").ok(),
         "kernels": tamis_kernels::active().to_string(),
@@ -57,6 +66,16 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     });
     println!("{result}");
     Ok(())
+}
+
+/// Time that processors spent on this process so far, the system's included, where the system tells.
+fn cpu_ms() -> Option<u64> {
+    const MS_PER_TICK: u64 = 10;
+    let stat = std::fs::read_to_string("/proc/self/stat").ok()?;
+    // Behind the name in brackets: the 12th and 13th field, in hundredths of a second.
+    let fields: Vec<&str> = stat.rsplit_once(')')?.1.split_whitespace().collect();
+    let ticks = [fields.get(11)?, fields.get(12)?].map(|field| field.parse::<u64>().ok());
+    Some((ticks[0]? + ticks[1]?) * MS_PER_TICK)
 }
 
 /// The largest resident set of this process so far, where the system tells.

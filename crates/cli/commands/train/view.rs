@@ -19,6 +19,8 @@ pub struct View {
     steps_start: Option<Instant>,
     /// Steps done here and steps to come, by the last step.
     pace: Option<(u64, u64)>,
+    /// Steps of the whole run.
+    steps: u64,
     rows: u64,
 }
 
@@ -46,6 +48,7 @@ impl View {
             start: Instant::now(),
             steps_start: None,
             pace: None,
+            steps: 0,
             rows: 0,
         })
     }
@@ -100,6 +103,7 @@ impl Observer for View {
             // The first step warms up caches and is not counted.
             self.steps_start = Some(Instant::now());
         }
+        self.steps = view.steps;
         let left = view.steps.saturating_sub(view.last.step);
         self.pace = (view.done_here > 1).then(|| (view.done_here - 1, left));
         self.bar
@@ -115,8 +119,7 @@ impl Observer for View {
                 output::grouped(start.epoch_steps)
             )),
             LogRecord::Step(step) if !self.on_terminal => {
-                let total = step.step + self.pace.map_or(0, |(_, left)| left);
-                self.line(&format!("{}{}", step_line(step, total), self.pace()));
+                self.line(&format!("{}{}", step_line(step, self.steps), self.pace()));
             }
             LogRecord::Evaluation(evaluation) => self.line(&evaluation_line(evaluation)),
             LogRecord::Negatives(found) => self.line(&format!(

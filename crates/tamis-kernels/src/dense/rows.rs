@@ -4,6 +4,9 @@ use super::{MatrixView, Precision, RowScale};
 use crate::Kernels;
 use std::ops::Range;
 
+/// Inputs of a tile that are packed at a time, row by row.
+const INPUTS_PER_PASS: usize = 64;
+
 /// Some rows of X, packed for products with matrices of one precision; reused, it allocates nothing.
 #[derive(Debug, Default)]
 pub struct PackedRows {
@@ -94,10 +97,15 @@ impl PackedRows {
         for bounds in self.starts.windows(2) {
             let (start, height) = (bounds[0], bounds[1] - bounds[0]);
             let words = &mut self.words[start * inputs.len()..][..height * inputs.len()];
-            for at in 0..height {
-                let row = left.stored(rows.start + start + at, inputs);
-                let words = words[at..].iter_mut().step_by(height);
-                words.zip(row).for_each(|(word, x)| *word = x.to_bits());
+            // Pass by pass, so that the part of the tile that all its rows are written to stays in the nearest cache.
+            for (pass, words) in words.chunks_mut(INPUTS_PER_PASS * height).enumerate() {
+                let first = inputs.start + pass * INPUTS_PER_PASS;
+                let inputs = first..first + words.len() / height;
+                for at in 0..height {
+                    let row = left.stored(rows.start + start + at, &inputs);
+                    let words = words[at..].iter_mut().step_by(height);
+                    words.zip(row).for_each(|(word, x)| *word = x.to_bits());
+                }
             }
         }
         self.scales.resize(rows.len(), RowScale::default());

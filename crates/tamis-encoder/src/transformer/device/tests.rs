@@ -146,7 +146,7 @@ const TEXTS: [&[u32]; 5] = [&[2, 5, 7, 3, 9, 4, 6], &[8, 0], &[], &[10, 10, 1, 3
 /// Dropout by site, place in the text and column.
 fn dropout(x: &Tensor, texts: &[usize], site: usize) -> Result<Tensor> {
     let places = texts.iter().flat_map(|&length| 0..length);
-    let factor = |at: usize| f64::from(u8::from((at * 7 + site) % 5 > 0)) * 1.25;
+    let factor = |at: usize| f64::from(u8::from(!(at * 7 + site).is_multiple_of(5))) * 1.25;
     let factors = places.flat_map(|place| (0..WIDTH).map(move |column| factor(place * WIDTH + column)));
     x.mul(&Tensor::from_vec(
         factors.collect::<Vec<f64>>(),

@@ -15,9 +15,14 @@ const VALUES_PER_TASK: usize = 1 << 14;
 /// remains.
 pub(super) fn activated<E: Element>(rows: &[E], activation: HiddenActivation, gate: Option<usize>) -> Vec<E> {
     let Some(inner) = gate else {
-        let mut out = rows.to_vec();
-        out.par_chunks_mut(VALUES_PER_TASK)
-            .for_each(|row| E::activate(row, activation));
+        let mut out = vec![E::zero(); rows.len()];
+        let parts = out
+            .par_chunks_mut(VALUES_PER_TASK)
+            .zip(rows.par_chunks(VALUES_PER_TASK));
+        parts.for_each(|(out, rows)| {
+            out.copy_from_slice(rows);
+            E::activate(out, activation);
+        });
         return out;
     };
     let mut out = vec![E::zero(); rows.len() / 2];

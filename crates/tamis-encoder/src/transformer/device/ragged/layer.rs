@@ -14,6 +14,7 @@ use super::rows::{add_all, scale_all};
 use super::view::Start;
 use crate::transformer::{HiddenActivation, LayerParameters, Norms};
 use candle_core::{Result, Shape, Tensor};
+use std::borrow::Cow;
 
 /// A layer with its parameters lent.
 #[derive(Debug)]
@@ -91,14 +92,22 @@ impl<E: Element> Layer<E> {
         }
     }
 
+    /// The same, leaving `rows` alone.
+    fn dropped<'a>(&self, part: usize, rows: &'a [E]) -> Result<Cow<'a, [E]>> {
+        let mut rows = Cow::Borrowed(rows);
+        if self.dropout[part].is_some() {
+            self.drop(part, rows.to_mut())?;
+        }
+        Ok(rows)
+    }
+
     /// The gradient of the sum of input and attention, from that of the layer's result.
     fn feed_forward_backward(&self, saved: &mut Saved<E>, gradient: &[E]) -> Result<Vec<E>> {
         let mut sum_gradient = gradient.to_vec();
         if let (Some(norm), Some(sum)) = (&self.after[1], saved.second_sum.take()) {
             norm.turn_back(&sum, &mut sum_gradient)?;
         }
-        let mut block_gradient = sum_gradient.clone();
-        self.drop(1, &mut block_gradient)?;
+        let block_gradient = self.dropped(1, &sum_gradient)?;
         let wide = std::mem::take(&mut saved.wide);
         let mut inner = vec![E::zero(); block_gradient.len() / self.down.outputs() * self.down.inputs()];
         self.down.map_back(&block_gradient, Start::Zero, &mut inner)?;
@@ -168,13 +177,9 @@ impl<E: Element> Block<E> for Layer<E> {
         self.drop(1, &mut out)?;
         let residual = if self.before[1].is_some() { &first_sum } else { &input };
         add_all(&mut out, residual);
-        let second_sum = match &self.after[1] {
-            Some(norm) => {
-                let sum = out.clone();
-                norm.normalise(&mut out)?;
-                Some(sum)
-            }
-            None => None,
+        let (out, second_sum) = match &self.after[1] {
+            Some(norm) => (norm.normalised(&out)?, Some(out)),
+            None => (out, None),
         };
         let saved = Saved {
             qkv,
@@ -189,8 +194,7 @@ impl<E: Element> Block<E> for Layer<E> {
     fn backward(&self, x: &[E], mut saved: Saved<E>, gradient: &[E], wanted: bool) -> Result<Vec<E>> {
         let width = self.width();
         let mut gradient = self.feed_forward_backward(&mut saved, gradient)?;
-        let mut block_gradient = gradient.clone();
-        self.drop(0, &mut block_gradient)?;
+        let block_gradient = self.dropped(0, &gradient)?;
         self.mix.add_gradients(&saved.mixed, &block_gradient)?;
         let mut mixed_gradient = saved.mixed;
         self.mix.map_back(&block_gradient, Start::Zero, &mut mixed_gradient)?;

@@ -50,11 +50,6 @@ impl Loan {
         }
     }
 
-    /// Whether a gradient is wanted.
-    pub(super) const fn is_tracked(&self) -> bool {
-        self.tracked
-    }
-
     pub(super) fn dims(&self) -> &[usize] {
         self.tensor.dims()
     }

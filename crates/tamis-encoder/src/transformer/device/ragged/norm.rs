@@ -33,19 +33,18 @@ impl LayerNorm {
         self.weight.dims()[0]
     }
 
-    /// Normalises all rows.
-    pub(super) fn normalise<E: Element>(&self, rows: &mut [E]) -> Result<()> {
-        self.with(|norm| {
-            for_each_row(rows, self.width(), |_, row| E::normalise(row, norm));
-            Ok(())
-        })
-    }
-
     /// The rows normalised.
     pub(super) fn normalised<E: Element>(&self, rows: &[E]) -> Result<Vec<E>> {
-        let mut rows = rows.to_vec();
-        self.normalise(&mut rows)?;
-        Ok(rows)
+        let width = self.width();
+        let mut out = vec![E::zero(); rows.len()];
+        self.with(|norm| {
+            for_each_row(&mut out, width, |at, out| {
+                out.copy_from_slice(&rows[at * width..][..width]);
+                E::normalise(out, norm);
+            });
+            Ok(())
+        })?;
+        Ok(out)
     }
 
     /// Turns the gradient of the result into that of `rows`, and adds to those of the parameters.

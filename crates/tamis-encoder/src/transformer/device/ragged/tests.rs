@@ -55,7 +55,7 @@ impl Case<'_> {
             for (x, y) in single.iter().zip(double) {
                 let error = (x - y).abs() / largest;
                 assert!(
-                    error < 1e-4,
+                    error < 5e-4,
                     "{}: result {at} is off by {error}: {x}, {y} expected",
                     self.name
                 );
@@ -208,7 +208,9 @@ const INNER: usize = 20;
 fn layer_case(name: &str, gated: bool, rotary: Option<&[f32]>, window: Option<usize>) {
     let rows = {
         let mut rows = Rows::default();
-        [1, 0, 2, 33, 70, 5].map(|length| rows.push(&vec![0; length]));
+        [1, 0, 2, 33, 70, 5]
+            .iter()
+            .for_each(|&length| rows.push(&vec![0; length]));
         rows
     };
     let up = if gated { 2 * INNER } else { INNER };
@@ -262,7 +264,7 @@ fn layer_case(name: &str, gated: bool, rotary: Option<&[f32]>, window: Option<us
             let words = Loan::new(&parameters.words)?;
             let dropout: Dropout<'_> = &|x, texts, site| {
                 assert_eq!(texts, [1, 0, 2, 33, 70, 5]);
-                let factors = (0..111 * WIDTH).map(|at| f64::from(u8::from((at * 7 + site) % 5 > 0)) * 1.25);
+                let factors = (0..111 * WIDTH).map(|at| f64::from(u8::from(!(at * 7 + site).is_multiple_of(5))) * 1.25);
                 let factors = Tensor::from_vec(factors.collect::<Vec<f64>>(), (111, WIDTH), &Device::Cpu)?;
                 x.mul(&factors.to_dtype(x.dtype())?)
             };
@@ -336,10 +338,8 @@ fn only_what_is_a_variable_has_a_gradient_and_only_once() {
     let message = out.backward().expect_err("what was kept is used up").to_string();
     assert!(message.contains("linear") && message.contains("once"), "{message}");
 
-    let beyond = Rows {
-        ids: vec![7],
-        ranges: vec![0..1],
-    };
+    let mut beyond = Rows::default();
+    beyond.push(&[7]);
     let table = Tensor::zeros((7, WIDTH), DType::F32, &Device::Cpu).expect("small");
     let weight = Tensor::ones(WIDTH, DType::F32, &Device::Cpu).expect("small");
     let parameters = Parameters {
