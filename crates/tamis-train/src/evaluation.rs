@@ -151,7 +151,7 @@ impl DevCollection {
         let queries = passages.queries(&texts)?;
         let depth = metrics.iter().map(|&metric| depth_of(metric)).max().unwrap_or(1);
         let answer = |scratch: &mut Scratch, (query, (vector, _)): (&Query, &(SparseVector, usize))| {
-            self.answer(&passages, query, vector, depth, scratch)
+            self.answer(&passages, (query, vector), depth, scratch)
         };
         let answers: Vec<Vec<ScoredDocument>> = self
             .queries
@@ -183,8 +183,7 @@ impl DevCollection {
     fn answer(
         &self,
         passages: &PassageIndex<'_>,
-        query: &Query,
-        vector: &SparseVector,
+        (query, vector): (&Query, &SparseVector),
         depth: usize,
         scratch: &mut Scratch,
     ) -> Result<Vec<ScoredDocument>, Error> {

@@ -5,7 +5,7 @@ use std::fs;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 
-use tamis_encoder::{Compute, Encoder, InputKind};
+use tamis_encoder::{Compute, InputKind};
 use tamis_train::{EndReason, Error, Finished, LogRecord, Observer, Recipe, StepView, TrainingRun, read_log};
 
 const CHECKPOINT: &str = concat!(

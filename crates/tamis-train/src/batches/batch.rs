@@ -279,7 +279,7 @@ mod tests {
 
     fn plain(num: usize) -> Vec<String> {
         let line = |at: usize| {
-            let source = if at % 3 == 0 { "a" } else { "b" };
+            let source = if at.is_multiple_of(3) { "a" } else { "b" };
             format!(
                 "{{\"src\":\"{source}\",\"query\":\"q{at}\",\"title\":\"T{at}\",\"text\":\"{}\"}}",
                 "word ".repeat(at % 7 + 1) + &at.to_string()

@@ -6,7 +6,7 @@ use super::Recipe;
 use crate::error::Error;
 
 /// Names and texts, in the order in which they are listed.
-const PRESETS: [(&str, &str); 40] = [
+const PRESETS: [(&str, &str); 41] = [
     ("splade-v1", include_str!("../../presets/splade-v1.toml")),
     ("splade-max", include_str!("../../presets/splade-max.toml")),
     ("distilsplade-max", include_str!("../../presets/distilsplade-max.toml")),

@@ -10,16 +10,16 @@ use crate::error::Error;
 /// A trainer over either kind of model; which, the directory that it starts from decides.
 pub(super) enum ModelTrainer {
     /// Of a checkpoint.
-    Checkpoint(Trainer),
+    Checkpoint(Box<Trainer>),
     /// Of a lifted model: its gate and its dense encoder.
-    Lifted(Trainer<TrainableLift>),
+    Lifted(Box<Trainer<TrainableLift>>),
 }
 
 impl ModelTrainer {
     /// Opens the model in `dir` and a run over it that begins at step 0.
     pub(super) fn open(dir: &Path, checkpoint: &CheckpointOptions, config: TrainerConfig) -> Result<Self, Error> {
         if !LiftedEncoder::is_in(dir) {
-            return Ok(Self::Checkpoint(Trainer::open(dir, checkpoint, config)?));
+            return Ok(Self::Checkpoint(Box::new(Trainer::open(dir, checkpoint, config)?)));
         }
         if *checkpoint != CheckpointOptions::default() {
             return Err(Error::RecipeOption {
@@ -29,14 +29,14 @@ impl ModelTrainer {
             });
         }
         let model = TrainableLift::open(dir, &config.model)?;
-        Ok(Self::Lifted(Trainer::new(model, config)?))
+        Ok(Self::Lifted(Box::new(Trainer::new(model, config)?)))
     }
 
     /// Goes on from the state in `dir`; `base` is what the run started from.
     pub(super) fn resume(dir: &Path, base: &Path) -> Result<Self, Error> {
         match LiftedEncoder::is_in(base) {
-            true => Ok(Self::Lifted(Trainer::resume_with(dir, TrainableLift::open)?)),
-            false => Ok(Self::Checkpoint(Trainer::resume(dir)?)),
+            true => Ok(Self::Lifted(Box::new(Trainer::resume_with(dir, TrainableLift::open)?))),
+            false => Ok(Self::Checkpoint(Box::new(Trainer::resume(dir)?))),
         }
     }
 
@@ -50,17 +50,19 @@ impl ModelTrainer {
 
     /// Writes the state to `dir`.
     pub(super) fn save(&self, dir: &Path) -> Result<(), Error> {
-        Ok(match self {
-            Self::Checkpoint(trainer) => trainer.save(dir)?,
-            Self::Lifted(trainer) => trainer.save(dir)?,
-        })
+        let saved = match self {
+            Self::Checkpoint(trainer) => trainer.save(dir),
+            Self::Lifted(trainer) => trainer.save(dir),
+        };
+        Ok(saved?)
     }
 
     /// Writes the model as it stands to `dir`, as a directory that opens by itself.
     pub(super) fn export(&self, dir: &Path) -> Result<(), Error> {
-        Ok(match self {
-            Self::Checkpoint(trainer) => trainer.export(dir)?,
-            Self::Lifted(trainer) => trainer.model().export(dir)?,
-        })
+        let exported = match self {
+            Self::Checkpoint(trainer) => trainer.export(dir),
+            Self::Lifted(trainer) => trainer.model().export(dir),
+        };
+        Ok(exported?)
     }
 }

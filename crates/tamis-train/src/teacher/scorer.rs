@@ -340,13 +340,9 @@ mod tests {
             let high = list.iter().copied().fold(f32::NEG_INFINITY, f32::max);
             (list[at] - low) / (high - low + 1e-6)
         };
-        for at in 0..4 {
+        for (at, found) in min_max[0].iter().enumerate() {
             let expected = 15.0 * (share(&lexical[0], at) + share(&dense[0], at));
-            assert!(
-                (min_max[0][at] - expected).abs() < 1e-2,
-                "{} {expected}",
-                min_max[0][at]
-            );
+            assert!((found - expected).abs() < 1e-2, "{found} {expected}");
         }
         let rescored = scores(teacher(&even, Combination::Rescored, true));
         let mean = |list: &[f32]| list.iter().sum::<f32>() / 4.0;

@@ -204,7 +204,7 @@ impl TrainableDense {
         list(&self.path, Path::new(""), &mut files)?;
         for file in files {
             let ends = |ending: &&str| file.extension().is_some_and(|found| found == *ending);
-            let weights = ["safetensors", "bin", "onnx"].iter().any(|ending| ends(&ending));
+            let weights = ["safetensors", "bin", "onnx"].iter().any(ends);
             let index = file.file_name().is_some_and(|name| name == WEIGHTS_INDEX_NAME);
             if !weights && !index {
                 target.copy(&self.path.join(&file), &folder.join(&file))?;
