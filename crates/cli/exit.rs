@@ -126,8 +126,10 @@ fn of_encoder(error: &tamis_encoder::Error) -> Option<Exit> {
         | Error::TensorType { .. }
         | Error::TensorValue { .. } => Some(Exit::Corrupt),
         Error::Unsupported { .. } => Some(Exit::Mismatch),
-        Error::Read { source, .. } | Error::Write { source, .. } => of_io(source),
-        Error::DevicePrecision { .. } | Error::DeviceNotBuilt { .. } => Some(Exit::Usage),
+        Error::TrainingState { .. } => Some(Exit::Corrupt),
+        Error::DevicePrecision { .. } | Error::DeviceNotBuilt { .. } | Error::TrainingOption { .. } => {
+            Some(Exit::Usage)
+        }
         _ => None,
     }
 }
@@ -153,7 +155,19 @@ fn of_server(error: &tamis_server::Error) -> Option<Exit> {
 fn of_train(error: &tamis_train::Error) -> Option<Exit> {
     use tamis_train::Error;
     match error {
-        Error::LiftOption { .. } | Error::OutputExists { .. } => Some(Exit::Usage),
+        Error::LiftOption { .. }
+        | Error::OutputExists { .. }
+        | Error::RecipeOption { .. }
+        | Error::Recipe { .. }
+        | Error::UnknownPreset { .. }
+        | Error::Assignment { .. }
+        | Error::RunExists { .. }
+        | Error::TooFewRows { .. }
+        | Error::TooFewPassages { .. }
+        | Error::NeverEvaluated { .. } => Some(Exit::Usage),
+        Error::NoRun { .. } => Some(Exit::NotFound),
+        Error::Checkpoint { .. } => Some(Exit::Corrupt),
+        Error::DataChanged { .. } => Some(Exit::Mismatch),
         Error::Encode(error) => of_encoder(error),
         Error::Read(error) => of_eval(error),
         _ => None,

@@ -12,3 +12,4 @@ mod offline;
 mod service;
 mod support;
 mod tidy;
+mod training;

@@ -6,10 +6,11 @@ use crate::exit::Exit;
 use crate::input::Extent;
 use crate::output;
 use crate::progress::Progress;
+use anyhow::Context;
 use serde::Serialize;
 use std::path::PathBuf;
 use std::time::Instant;
-use tamis_encoder::{DenseEncoder, Expander, QueryExpansion};
+use tamis_encoder::{DenseEncoder, Expander, Lift, QueryExpansion};
 use tamis_train::{
     FileCounts, LiftOptions, LiftProgress, LiftReport, LiftStage, LiftTexts, Lifting, ModelSource, Solved,
 };
@@ -48,6 +49,9 @@ pub struct Args {
     /// Also expand queries, which then go through the dense encoder too (what --dev chooses does not count on it)
     #[arg(long)]
     expand_queries: bool,
+    /// Take the gate of this lifted model, whose dense encoder was trained together with it
+    #[arg(long, value_name = "MODEL")]
+    gate: Option<PathBuf>,
     /// Of more distinct queries, take a sample of so many
     #[arg(long, default_value_t = LiftOptions::default().max_queries)]
     max_queries: usize,
@@ -121,6 +125,11 @@ pub fn run(args: &Args) -> anyhow::Result<Exit> {
     } else {
         choose(args, &options, &lifting, &sets)?
     };
+    if let Some(model) = &args.gate {
+        let gate = Lift::read(model)?.gate().cloned();
+        let gate = gate.with_context(|| format!("{} has no gate; leave --gate out", model.display()))?;
+        solved.lift = solved.lift.with_gate(Some(gate))?;
+    }
     if args.expand_queries {
         let expansion = Some(QueryExpansion::default());
         solved.lift = solved.lift.with_query_expansion(expansion)?;

@@ -11,6 +11,7 @@ mod model;
 mod run;
 mod search;
 mod serve;
+mod train;
 
 use crate::exit::Exit;
 use clap::Subcommand;
@@ -40,6 +41,8 @@ pub enum Command {
     Mine(mine::Args),
     /// Make an inference-free sparse model of a dense sentence encoder, in minutes
     Lift(lift::Args),
+    /// Train a sparse encoder by gradients: presets for the published methods, resumable, with curves
+    Train(Box<train::Args>),
 }
 
 impl Command {
@@ -57,6 +60,7 @@ impl Command {
             Self::Model(args) => model::run(&args),
             Self::Mine(args) => mine::run(&args),
             Self::Lift(args) => lift::run(&args),
+            Self::Train(args) => train::run(&args),
         }
     }
 }

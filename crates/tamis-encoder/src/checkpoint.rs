@@ -28,6 +28,7 @@ mod query_table;
 mod settings;
 mod side;
 mod tokenizer;
+mod trainable;
 mod weights;
 mod wordpiece;
 mod words;
@@ -42,6 +43,10 @@ pub use policy::{
 pub use preset::preset_names;
 pub use quantisation::{QuantisationHint, Rounding};
 pub use settings::{Setting, SettingSource};
+pub use trainable::{
+    DenseTexts, LiftedTexts, Pass, StartOptions, StepTexts, TableStart, TextStates, TrainableDense, TrainableLift,
+    TrainableModel, TrainableOptions,
+};
 pub use weights::WeightsSummary;
 pub(crate) use weights::{FILE_NAME as WEIGHTS_NAME, INDEX_NAME as WEIGHTS_INDEX_NAME};
 

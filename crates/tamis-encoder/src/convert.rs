@@ -6,6 +6,7 @@
 
 mod safetensors_writer;
 mod target;
+mod tensors;
 
 use crate::Error;
 use crate::checkpoint::{WEIGHTS_INDEX_NAME, WEIGHTS_NAME};
@@ -15,7 +16,8 @@ use serde::Serialize;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Component, Path, PathBuf};
-use target::Target;
+pub(crate) use target::{FileSum, Target, file_sums, previous};
+pub(crate) use tensors::{StoredTensor, write_tensors};
 
 /// What [`convert`] did.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
@@ -97,7 +99,7 @@ fn is_weights(source: &Path, file: &Path) -> bool {
 }
 
 /// Files below `source/dir`, relative to `source`, in the order of their names; hidden ones are no part of a model.
-fn list(source: &Path, dir: &Path, files: &mut Vec<PathBuf>) -> Result<(), Error> {
+pub(crate) fn list(source: &Path, dir: &Path, files: &mut Vec<PathBuf>) -> Result<(), Error> {
     let folder = source.join(dir);
     let read = |source| Error::Read {
         path: folder.clone(),

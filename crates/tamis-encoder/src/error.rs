@@ -254,6 +254,94 @@ pub enum Error {
         /// The driver's word on it.
         source: candle_core::Error,
     },
+    /// A model or an option is of a kind that cannot be trained.
+    #[error("{}: cannot be trained: {setting}: {expected} expected, {found} found", path.display())]
+    Untrainable {
+        /// The directory.
+        path: PathBuf,
+        /// What is in the way.
+        setting: &'static str,
+        /// What it is.
+        found: String,
+        /// What it may be.
+        expected: &'static str,
+    },
+    /// An option of training is out of range.
+    #[error("training: {option} is {value}; {allowed} expected")]
+    TrainingOption {
+        /// Where it stands, as in `loss.kl.student_temperature`.
+        option: String,
+        /// What was given.
+        value: String,
+        /// What is allowed.
+        allowed: &'static str,
+    },
+    /// A tensor given to training does not fit what it is used with.
+    #[error("training: {input} has shape {found:?}, {expected} expected")]
+    TrainingShape {
+        /// The tensor.
+        input: String,
+        /// The shape found.
+        found: Vec<usize>,
+        /// The shape called for.
+        expected: String,
+    },
+    /// A loss or penalty needs something that the batch does not hold.
+    #[error("training: {objective} needs {needed}")]
+    TrainingInput {
+        /// The loss or penalty.
+        objective: String,
+        /// What is missing.
+        needed: &'static str,
+    },
+    /// A pair of a batch cannot be left out.
+    #[error("training: excluded pair of query {query} and document {document}: {reason}")]
+    ExcludedPair {
+        /// The query's place in the batch, from 0.
+        query: u32,
+        /// The document's place in the batch, from 0.
+        document: u32,
+        /// Why not.
+        reason: &'static str,
+    },
+    /// A score of a teacher cannot be used.
+    #[error("teacher {teacher}: the score of query {query} for candidate {candidate} {reason}")]
+    TeacherScore {
+        /// The teacher's place in the list, from 0.
+        teacher: usize,
+        /// The query's place in the batch, from 0.
+        query: usize,
+        /// The candidate's place in the query's list, from 0.
+        candidate: usize,
+        /// What is wrong with it.
+        reason: &'static str,
+    },
+    /// Training has diverged.
+    #[error(
+        "the gradient of {variable:?} is not finite (element {element}); lower the learning rate or clip gradients"
+    )]
+    GradientNotFinite {
+        /// The first such variable.
+        variable: String,
+        /// The first such element, counted row by row.
+        element: usize,
+    },
+    /// A saved optimiser does not fit the model.
+    #[error("state of the optimiser: tensor {tensor:?} {reason}")]
+    OptimiserState {
+        /// The tensor.
+        tensor: String,
+        /// What is wrong with it.
+        reason: &'static str,
+    },
+    /// A saved run cannot be gone on with.
+    #[error("{}: {reason}", path.display())]
+    TrainingState {
+        /// The file or directory.
+        path: PathBuf,
+        /// Why not.
+        reason: String,
+    },
     /// A tensor operation failed: an internal fault.
     #[error("tensor operation: {0}")]
     Compute(#[from] candle_core::Error),

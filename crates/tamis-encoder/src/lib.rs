@@ -21,6 +21,7 @@ pub mod lexical;
 mod lifted;
 mod open;
 mod pickle;
+pub mod training;
 mod transformer;
 
 pub use checkpoint::{
@@ -33,7 +34,9 @@ pub use convert::{Conversion, convert};
 pub use encoder::{Encoder, InputKind, QueryWeighting, SparseEncoding, joined};
 pub use error::Error;
 pub use lifted::{
-    Expander, Lift, LiftConfig, LiftMeans, LiftedEncoder, MAX_LIFT_TERMS, QueryExpansion, VERSION as LIFT_VERSION,
+    Expander, Gate, Lift, LiftConfig, LiftMeans, LiftedEncoder, MAX_LIFT_TERMS, QueryExpansion, VERSION as LIFT_VERSION,
 };
 pub use open::{open, open_stored, open_stored_with, open_with};
+#[doc(hidden)]
+pub use transformer::step_probe as probe;
 pub use transformer::{Norm, Pooling, SpladeActivation};

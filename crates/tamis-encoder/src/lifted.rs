@@ -10,14 +10,18 @@
 
 mod expander;
 mod files;
+mod gate;
 mod table;
 
 pub use expander::Expander;
 pub use files::VERSION;
+pub use gate::Gate;
+pub(crate) use gate::TextGates;
 pub use table::{Lift, LiftConfig, LiftMeans, MAX_LIFT_TERMS, QueryExpansion};
 
 use crate::{
-    CheckpointOptions, Compute, DenseEncoder, Encoder, Error, InputKind, LongText, QueryWeighting, SparseEncoding,
+    CheckpointOptions, Compute, DenseEncoder, DenseEncoding, Encoder, Error, InputKind, LongText, QueryWeighting,
+    SparseEncoding,
 };
 use rayon::prelude::*;
 use std::path::{Path, PathBuf};
@@ -64,7 +68,7 @@ impl LiftedEncoder {
             source,
         })?;
         let lift = Lift::read(&path)?;
-        let dense = DenseEncoder::open(&Self::dense_dir(&path), None, compute)?;
+        let dense = DenseEncoder::open_tracing(&Self::dense_dir(&path), None, compute, lift.gate().is_some())?;
         if dense.width() != lift.config().width {
             let config = path.join(files::CONFIG);
             let expected = format!("{}, the width of the dense encoder,", dense.width());
@@ -108,6 +112,24 @@ impl LiftedEncoder {
     pub fn lift(&self) -> &Lift {
         self.expander.lift()
     }
+
+    /// Documents of a model with gates.
+    fn encode_gated(&self, texts: &[&str], gate: &Gate) -> Result<Vec<SparseEncoding>, Error> {
+        let read = self.dense.encode_gated(texts, gate)?;
+        let vectors: Vec<&[f32]> = read.iter().map(|(dense, _)| dense.values.as_slice()).collect();
+        let gates: Vec<&TextGates> = read.iter().map(|(_, gates)| gates).collect();
+        let mut encodings = self.expander.gated_documents(texts, &vectors, &gates);
+        for (encoding, (dense, _)) in encodings.iter_mut().zip(&read) {
+            note_reading(encoding, dense);
+        }
+        Ok(encodings)
+    }
+}
+
+/// What the dense encoder read of a text is what the model read.
+fn note_reading(encoding: &mut SparseEncoding, dense: &DenseEncoding) {
+    encoding.num_tokens = dense.num_tokens;
+    encoding.truncated = dense.truncated;
 }
 
 /// What a lifted model is known by.
@@ -132,6 +154,9 @@ impl Encoder for LiftedEncoder {
     }
 
     fn encode(&self, kind: InputKind, texts: &[&str]) -> Result<Vec<SparseEncoding>, Error> {
+        if let (InputKind::Document, Some(gate)) = (kind, self.lift().gate()) {
+            return self.encode_gated(texts, gate);
+        }
         let query_expansion = self.lift().config().query_expansion;
         if kind == InputKind::Query && query_expansion.is_none() {
             return Ok(texts.par_iter().map(|text| self.expander.query(text)).collect());
@@ -143,8 +168,7 @@ impl Encoder for LiftedEncoder {
             _ => self.expander.documents(texts, &vectors),
         };
         for (encoding, dense) in encodings.iter_mut().zip(&dense) {
-            encoding.num_tokens = dense.num_tokens;
-            encoding.truncated = dense.truncated;
+            note_reading(encoding, dense);
         }
         Ok(encodings)
     }

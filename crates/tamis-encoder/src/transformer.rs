@@ -22,7 +22,9 @@ mod token_head;
 pub(crate) use activation::HiddenActivation;
 use backbone::Backbone;
 pub(crate) use decoder::Weights;
-use device::{DeviceBackbone, DeviceMlmHead};
+pub use device::step_probe;
+pub(crate) use device::{DeviceBackbone, DeviceMlmHead, Dropout};
+pub(crate) use device::{linear as linear_rows, weigh};
 pub(crate) use embedding_head::EmbeddingHead;
 use mlm_head::MlmHead;
 pub(crate) use parameters::{

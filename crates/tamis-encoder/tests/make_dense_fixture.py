@@ -2,15 +2,20 @@
 
 A tiny randomly initialised BERT with Pooling and Normalize, saved by sentence-transformers, plus expected.json:
     {"reference": who computed it, "cases": [{"text": ..., "vector": [...]}]}
+and gates.json, the gates 2 sigmoid(weights h + bias) of the last hidden states h of each piece, by its first byte:
+    {"reference": ..., "weights": [...], "bias": ..., "cases": [{"text": ..., "pieces": [[byte, gate], ...]}]}
 """
 
 import json
+import math
 import shutil
+
+import torch
 
 from make_fixtures import TEXTS, alone_and_together, bert_config, fresh, keep_only_used, randomise, tokenizer
 from sentence_transformers import SentenceTransformer
 from sentence_transformers.sentence_transformer.modules import Normalize, Pooling, Transformer
-from transformers import BertModel
+from transformers import AutoTokenizer, BertModel
 
 NAME = "dense-lift"
 
@@ -34,6 +39,28 @@ def main():
     ]
     expected = {"reference": "sentence-transformers SentenceTransformer", "cases": cases}
     (folder / "expected.json").write_text(json.dumps(expected, ensure_ascii=False, indent=1) + "\n")
+    write_gates(folder)
+
+
+def write_gates(folder):
+    weights, bias = [0.5 * math.cos(at) for at in range(16)], 0.25
+    tok = AutoTokenizer.from_pretrained(folder)
+    model = BertModel.from_pretrained(folder).eval()
+    cases = []
+    for text in TEXTS:
+        inputs = tok(text, return_tensors="pt", return_offsets_mapping=True, truncation=True)
+        places = inputs.pop("offset_mapping")[0].tolist()
+        with torch.no_grad():
+            hidden = model(**inputs).last_hidden_state[0]
+        gates = (2 * torch.sigmoid(hidden @ torch.tensor(weights) + bias)).tolist()
+        pieces = [
+            [len(text[:start].encode()), float(f"{gate:.7g}")]
+            for (start, end), gate in zip(places, gates)
+            if end > start
+        ]
+        cases.append({"text": text, "pieces": pieces})
+    expected = {"reference": "transformers BertModel", "weights": weights, "bias": bias, "cases": cases}
+    (folder / "gates.json").write_text(json.dumps(expected, ensure_ascii=False, indent=1) + "\n")
 
 
 if __name__ == "__main__":

@@ -4,8 +4,12 @@
 //! panel, keys the rows that meet it, so scores come out with a key a row and a query a lane. The softmax of all 32
 //! queries then runs down the rows, a vector at a time, and its result is at once the panel that the values meet.
 
+mod backward;
+
+pub use backward::AttentionBackwardScratch;
+
 use crate::Kernels;
-use crate::dense::{LANES, Lanes, MAX_TILE_ROWS, NO_ENDS, PackedRows, Precision, RowScale, Step, Tile};
+use crate::dense::{LANES, Lanes, PackedRows, Precision, Step, multiply_panel};
 use std::ops::Range;
 
 /// Queries, keys and values of one head for the tokens of one text.
@@ -41,12 +45,27 @@ impl Head<'_> {
         self.rows.len() / self.stride
     }
 
+    fn scale(&self) -> f32 {
+        #[expect(clippy::cast_precision_loss, reason = "heads stay far below 2^24 wide")]
+        let size = self.size as f32;
+        1.0 / size.sqrt()
+    }
+
+    fn check(&self) {
+        assert!(self.rows.len().is_multiple_of(self.stride), "rows are whole");
+        let mut columns = self.columns.iter();
+        assert!(
+            columns.all(|column| column + self.size <= self.stride),
+            "columns lie in a row"
+        );
+    }
+
     /// Part 0 (query), 1 (key) or 2 (value) of a token.
     fn part(&self, token: usize, part: usize) -> &[f32] {
         &self.rows[token * self.stride + self.columns[part]..][..self.size]
     }
 
-    /// The tokens that any of `queries` attends to.
+    /// The tokens that any of `queries` attends to, and those that attend to any of them.
     fn seen(&self, queries: &Range<usize>) -> Range<usize> {
         let length = self.length();
         match self.window {
@@ -66,11 +85,7 @@ impl Kernels {
     /// When rows are not whole, columns lie outside them, or `out` is not `tokens * size` long.
     pub fn attend(self, head: &Head<'_>, scratch: &mut AttentionScratch, out: &mut [f32]) {
         let (length, size) = (head.length(), head.size);
-        assert!(head.rows.len().is_multiple_of(head.stride), "rows are whole");
-        assert!(
-            head.columns.iter().all(|column| column + size <= head.stride),
-            "columns lie in a row"
-        );
+        head.check();
         assert_eq!(out.len(), length * size, "a mean for every token");
         scratch.keys_held = 0..0;
         for start in (0..length).step_by(LANES) {
@@ -84,8 +99,8 @@ impl Kernels {
             if let Some(window) = head.window {
                 scratch.mask(start, window);
             }
-            let mut sums = [0.0; LANES];
-            self.softmax_columns(&mut scratch.scores, &mut sums);
+            let (mut largest, mut sums) = ([0.0; LANES], [0.0; LANES]);
+            self.softmax_columns(&mut scratch.scores, &mut largest, &mut sums);
             scratch.mix(self, &sums);
             for (lane, token) in queries.enumerate() {
                 let row = &mut out[token * size..][..size];
@@ -113,64 +128,64 @@ impl AttentionScratch {
 
     /// Makes a panel of the scaled queries; lanes without one are zero.
     fn set_queries(&mut self, head: &Head<'_>, queries: &Range<usize>) {
-        #[expect(clippy::cast_precision_loss, reason = "heads stay far below 2^24 wide")]
-        let scale = 1.0 / (head.size as f32).sqrt();
-        self.queries.clear();
-        self.queries.resize(head.size, Step([0; LANES]));
-        for (lane, token) in queries.clone().enumerate() {
-            for (step, x) in self.queries.iter_mut().zip(head.part(token, 0)) {
-                step.0[lane] = (x * scale).to_bits();
-            }
-        }
+        let queries = queries.clone().map(|token| head.part(token, 0));
+        set_panel(&mut self.queries, head.size, queries, head.scale());
     }
 
     /// Keys times queries: a row a key, a lane a query.
     fn score(&mut self, kernels: Kernels) {
-        self.scores.resize(self.keys.num_rows(), [0.0; LANES]);
-        let (scores, queries) = (&mut self.scores, &self.queries);
-        self.keys.for_each_tile(|rows, words| {
-            let scales = [RowScale::default(); MAX_TILE_ROWS];
-            let tile = Tile {
-                words,
-                scales: &scales[..rows.len()],
-                steps: queries,
-                ends: &NO_ENDS,
-            };
-            tile.multiply(kernels, Precision::F32, &mut scores[rows]);
-        });
+        multiply(kernels, &self.keys, &self.queries, &mut self.scores);
     }
 
     /// Takes out keys that are further away than `window` from the query of their lane, the first of which is `start`.
     fn mask(&mut self, start: usize, window: usize) {
-        for (key, scores) in self.keys_held.clone().zip(&mut self.scores) {
-            for (lane, score) in scores.iter_mut().enumerate() {
-                if (start + lane).abs_diff(key) > window {
-                    *score = f32::NEG_INFINITY;
-                }
-            }
-        }
+        mask(&mut self.scores, self.keys_held.clone(), start, window);
     }
 
     /// Values times the weights in `scores`, over their sums: a row an element of the values, a lane a query.
     fn mix(&mut self, kernels: Kernels, sums: &Lanes) {
-        self.weights.clear();
-        let weights = self.scores.iter().map(|weights| Step(weights.map(f32::to_bits)));
-        self.weights.extend(weights);
-        self.means.resize(self.values.num_rows(), [0.0; LANES]);
-        let (weights, means) = (&self.weights, &mut self.means);
-        self.values.for_each_tile(|elements, words| {
-            let scales = [RowScale::default(); MAX_TILE_ROWS];
-            let tile = Tile {
-                words,
-                scales: &scales[..elements.len()],
-                steps: weights,
-                ends: &NO_ENDS,
-            };
-            tile.multiply(kernels, Precision::F32, &mut means[elements]);
-        });
+        set_steps(&mut self.weights, &self.scores);
+        multiply(kernels, &self.values, &self.weights, &mut self.means);
         let factors = sums.map(|sum| 1.0 / sum);
         for means in &mut self.means {
             means.iter_mut().zip(&factors).for_each(|(x, factor)| *x *= factor);
+        }
+    }
+}
+
+/// `rows` times a panel: a row of lanes for every row.
+fn multiply(kernels: Kernels, rows: &PackedRows, steps: &[Step], out: &mut Vec<Lanes>) {
+    out.resize(rows.num_rows(), [0.0; LANES]);
+    multiply_panel(kernels, rows, steps, |first, products| {
+        out[first..first + products.len()].copy_from_slice(products);
+    });
+}
+
+/// Makes a panel with a row a lane, times `factor`; lanes without one are zero.
+fn set_panel<'a>(steps: &mut Vec<Step>, size: usize, rows: impl Iterator<Item = &'a [f32]>, factor: f32) {
+    steps.clear();
+    steps.resize(size, Step([0; LANES]));
+    for (lane, row) in rows.enumerate() {
+        for (step, x) in steps.iter_mut().zip(row) {
+            step.0[lane] = (x * factor).to_bits();
+        }
+    }
+}
+
+/// Makes a panel with a step a row.
+fn set_steps(steps: &mut Vec<Step>, rows: &[Lanes]) {
+    steps.clear();
+    steps.extend(rows.iter().map(|row| Step(row.map(f32::to_bits))));
+}
+
+/// Takes out the scores of pairs that are further apart than `window`: `tokens` are those of the rows, `start` that of
+/// the first lane.
+fn mask(scores: &mut [Lanes], tokens: Range<usize>, start: usize, window: usize) {
+    for (token, scores) in tokens.zip(scores) {
+        for (lane, score) in scores.iter_mut().enumerate() {
+            if (start + lane).abs_diff(token) > window {
+                *score = f32::NEG_INFINITY;
+            }
         }
     }
 }

@@ -16,10 +16,12 @@
 
 mod matrix;
 mod multiply;
+mod product;
 mod rows;
 pub(crate) mod scalar;
 #[cfg(test)]
 mod tests;
+mod view;
 
 #[cfg(target_arch = "x86_64")]
 pub(crate) mod avx2;
@@ -28,7 +30,10 @@ pub(crate) mod avx512;
 
 pub use matrix::{PackedMatrix, Precision};
 pub(crate) use multiply::{MAX_TILE_ROWS, Tile};
+pub(crate) use product::multiply_panel;
+pub use product::{PackedColumns, ProductRows, Start};
 pub use rows::PackedRows;
+pub use view::MatrixView;
 
 /// Outputs of one panel.
 pub const LANES: usize = 32;
@@ -45,7 +50,7 @@ pub type Lanes = [f32; LANES];
 /// What one step of a panel holds: four bytes for every lane.
 #[derive(Clone, Copy, Debug)]
 #[repr(C, align(64))]
-pub(crate) struct Step(pub(crate) [u32; LANES]);
+pub struct Step(pub(crate) [u32; LANES]);
 
 /// What turns the integer sums of a panel into its product, a value a lane; bias alone in single precision.
 #[derive(Clone, Copy, Debug)]

@@ -11,9 +11,11 @@ mod quantise;
 mod softmax;
 
 pub use activation::Activation;
+pub use norm::NormBackward;
 pub(crate) use quantise::nearest;
+pub(crate) use softmax::Softmax;
 
-use crate::dense::{Lanes, RowScale};
+use crate::dense::{LANES, Lanes, RowScale};
 use crate::{Isa, Kernels};
 
 /// Partial sums of one row.
@@ -105,9 +107,34 @@ for_every_isa! {
     /// Applies `activation` to every value.
     pub fn activate(row: &mut [f32], activation: Activation) = activation::activate;
 
-    /// Replaces every value `x` of a lane by `e^(x - largest)` of the lane, and gives the lanes' sums: their softmax
-    /// but for the division.
-    pub(crate) fn softmax_columns(rows: &mut [Lanes], sums: &mut Lanes) = softmax::softmax_columns;
+    /// Applies `activation` to every value of `row`, and multiplies `gradient`, that of the result, with the slope: it
+    /// becomes that of `row` as it was. The slope of relu at 0 is 0.
+    pub fn activate_backward(row: &mut [f32], gradient: &mut [f32], activation: Activation)
+        = activation::activate_backward;
+
+    /// Replaces every value `x` of a lane by `e^(x - largest)` of the lane, and gives the lanes' largest values and the
+    /// sums: their softmax but for the division.
+    pub(crate) fn softmax_columns(rows: &mut [Lanes], largest: &mut Lanes, sums: &mut Lanes)
+        = softmax::softmax_columns;
+
+    /// Goes on from [`Kernels::softmax_columns`]: divides by the sums, turns the gradients of the shares into those of
+    /// the scores, and gives the mean gradient of every lane, weighted by its shares.
+    pub(crate) fn softmax_columns_backward(
+        shares: &mut [Lanes],
+        gradients: &mut [Lanes],
+        sums: &Lanes,
+        means: &mut Lanes
+    ) = softmax::softmax_columns_backward;
+
+    /// The same for one row of scores that share their softmax with rows elsewhere: turns scores into shares, gradients
+    /// of the shares into those of the scores.
+    pub(crate) fn softmax_row_backward(scores: &mut Lanes, gradients: &mut Lanes, softmax: Softmax)
+        = softmax::softmax_row_backward;
+
+    /// The gradient of [`Kernels::layer_norm`] at `row`: turns that of the result into that of the row, and adds to
+    /// those of weight and bias.
+    pub fn layer_norm_backward(row: &[f32], gradient: &mut [f32], norm: &mut NormBackward<'_>)
+        = norm::layer_norm_backward;
 
     /// Replaces `row` by `(row - mean) / sqrt(variance + epsilon) * weight + bias` (Ba, Kiros and Hinton, 2016).
     pub fn layer_norm(row: &mut [f32], weight: &[f32], bias: &[f32], epsilon: f32) = norm::layer_norm;
@@ -123,6 +150,14 @@ for_every_isa! {
 
     /// Raises each lane of `best` to the largest of `rows`.
     pub fn max_of_rows(best: &mut Lanes, rows: &[Lanes]) = arithmetic::max_of_rows;
+
+    /// The same, and notes in `places` the row that a lane was raised by, of equal ones the first; rows count from
+    /// `first`.
+    pub fn first_max_of_rows(best: &mut Lanes, places: &mut [u32; LANES], rows: &[Lanes], first: u32)
+        = arithmetic::first_max_of_rows;
+
+    /// Adds `factor * other` to `row`.
+    pub fn add_scaled(row: &mut [f32], factor: f32, other: &[f32]) = arithmetic::add_scaled;
 
     /// Quantises `row` to 16 bits, two values a word.
     pub(crate) fn quantise_int16(row: &[f32], words: &mut [u32]) -> RowScale = quantise::int16;

@@ -29,7 +29,9 @@ mod scalar;
 #[cfg(test)]
 mod tests;
 
-pub use attention::{AttentionScratch, Head};
-pub use dense::{LANES, Lanes, MAX_INPUTS, PackedMatrix, PackedRows, Precision};
-pub use elementwise::Activation;
+pub use attention::{AttentionBackwardScratch, AttentionScratch, Head};
+pub use dense::{
+    LANES, Lanes, MAX_INPUTS, MatrixView, PackedColumns, PackedMatrix, PackedRows, Precision, ProductRows, Start, Step,
+};
+pub use elementwise::{Activation, NormBackward};
 pub use kernels::{BLOCK_SUMS, Column, Found, Isa, Kernels, active, prefetch};

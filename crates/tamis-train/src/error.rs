@@ -44,6 +44,119 @@ pub enum Error {
         /// What it may be.
         allowed: &'static str,
     },
+    /// A line of a file of rows or scores is not what it should be.
+    #[error("{place}: expected {expected}, but {problem}")]
+    TrainingLine {
+        /// Where.
+        place: Place,
+        /// What it should be.
+        expected: &'static str,
+        /// What is wrong with it.
+        problem: String,
+    },
+    /// A score is of a query or document that no collection has.
+    #[error("{place}: no {what} {id:?} in the collections that are trained on")]
+    UnknownId {
+        /// Where.
+        place: Place,
+        /// Whether it is of a query or a document.
+        what: &'static str,
+        /// The id.
+        id: String,
+    },
+    /// The files have no row.
+    #[error("there is no row to train on in {}", crate::data::listed(files))]
+    NoRows {
+        /// The files.
+        files: Vec<PathBuf>,
+    },
+    /// An epoch does not fill a batch.
+    #[error(
+        "{num_rows} rows{} do not fill a batch of {batch_size}; give more data or set batch.size",
+        if *scored_only { " with teacher scores" } else { "" }
+    )]
+    TooFewRows {
+        /// Rows that take part.
+        num_rows: u64,
+        /// Rows of a batch.
+        batch_size: usize,
+        /// Whether only rows with stored teacher scores take part.
+        scored_only: bool,
+    },
+    /// There are not enough passages to draw negatives from.
+    #[error("{num_passages} passages are too few to draw negatives from: {needed} are needed")]
+    TooFewPassages {
+        /// Distinct passages.
+        num_passages: usize,
+        /// How many it takes.
+        needed: usize,
+    },
+    /// A value of a recipe is out of range.
+    #[error("{option} is {value}, but must be {allowed}")]
+    RecipeOption {
+        /// Where it stands: the names of table and field.
+        option: String,
+        /// What it is.
+        value: String,
+        /// What it may be.
+        allowed: &'static str,
+    },
+    /// A recipe is no TOML, or has an unknown field, or one of another type.
+    #[error("{origin}: {problem}")]
+    Recipe {
+        /// Its file or name.
+        origin: String,
+        /// What is wrong, with line and column.
+        problem: String,
+    },
+    /// There is no recipe of a name.
+    #[error("there is no preset {name:?}{}; `tamis train --list` names all", near.as_ref().map_or(String::new(), |near| format!(", but {near:?}")))]
+    UnknownPreset {
+        /// The name.
+        name: String,
+        /// The nearest one.
+        near: Option<String>,
+    },
+    /// A field cannot be set.
+    #[error("--set {assignment}: {problem}")]
+    Assignment {
+        /// What was asked for.
+        assignment: String,
+        /// What is wrong with it.
+        problem: String,
+    },
+    /// The place of a run is taken.
+    #[error("{}: exists and is not empty; choose another place, or go on with --resume", path.display())]
+    RunExists {
+        /// The place.
+        path: PathBuf,
+    },
+    /// There is no run to go on with.
+    #[error("{}: holds no training run to go on with", path.display())]
+    NoRun {
+        /// The place.
+        path: PathBuf,
+    },
+    /// What a run kept to go on from cannot be used.
+    #[error("cannot go on from {}: {problem}", path.display())]
+    Checkpoint {
+        /// The file or folder.
+        path: PathBuf,
+        /// What is wrong with it.
+        problem: String,
+    },
+    /// The data is other data than the run was started with.
+    #[error("{}: the data has changed since the run was started; start a new one", path.display())]
+    DataChanged {
+        /// The run's checkpoint.
+        path: PathBuf,
+    },
+    /// A run to be compared has no figures.
+    #[error("{name}: no evaluation in its log, so there is nothing to compare; train with --dev")]
+    NeverEvaluated {
+        /// The run.
+        name: String,
+    },
     /// An option of the lift is out of range.
     #[error("lift option {option} is {value}, but must be {allowed}")]
     LiftOption {

@@ -69,11 +69,18 @@ impl<'a> PassageIndex<'a> {
 
     /// The vectors of some queries over the terms of this index; terms that no passage has are left out.
     pub(crate) fn query_vectors(&self, queries: &[&str]) -> Result<Vec<SparseVector>, Error> {
+        let queries = self.queries(queries)?.into_iter();
+        Ok(queries.map(|(vector, _)| vector).collect())
+    }
+
+    /// The vectors of some queries, each with the number of its weights, those included that no passage has.
+    pub(crate) fn queries(&self, queries: &[&str]) -> Result<Vec<(SparseVector, usize)>, Error> {
         let encoded = encode(self.encoder, InputKind::Query, queries)?;
-        encoded
-            .iter()
-            .map(|encoding| vector(self.encoder, self.known_terms(encoding)))
-            .collect()
+        let vector = |encoding: &SparseEncoding| {
+            let vector = vector(self.encoder, self.known_terms(encoding))?;
+            Ok((vector, encoding.tokens.len()))
+        };
+        encoded.iter().map(vector).collect()
     }
 
     fn known_terms(&self, encoding: &SparseEncoding) -> Vec<(TermId, f32)> {
@@ -103,7 +110,11 @@ impl<'a> PassageIndex<'a> {
     }
 }
 
-fn encode(encoder: &dyn Encoder, kind: InputKind, texts: &[impl AsRef<str>]) -> Result<Vec<SparseEncoding>, Error> {
+pub(crate) fn encode(
+    encoder: &dyn Encoder,
+    kind: InputKind,
+    texts: &[impl AsRef<str>],
+) -> Result<Vec<SparseEncoding>, Error> {
     let texts: Vec<&str> = texts.iter().map(AsRef::as_ref).collect();
     let encoded = encoder.encode(kind, &texts)?;
     if encoded.len() != texts.len() {

@@ -23,9 +23,23 @@ impl Sampler {
     }
 
     /// A number below `bound`, which is above 0. The bias is below `bound` / 2^64.
-    fn below(&mut self, bound: usize) -> usize {
+    pub(crate) fn below(&mut self, bound: usize) -> usize {
         let product = u128::from(self.next()) * bound as u128;
         usize::try_from(product >> 64).unwrap_or(0)
+    }
+
+    /// A number from 0 up to, but not including, 1: a multiple of 2^-53.
+    pub(crate) fn unit(&mut self) -> f64 {
+        #[expect(clippy::cast_precision_loss, reason = "53 bits are exact")]
+        let steps = (self.next() >> 11) as f64;
+        steps / (1_u64 << 53) as f64
+    }
+
+    /// Puts the items into a random order, each as likely as any other (Fisher and Yates, 1938).
+    pub(crate) fn shuffle<T>(&mut self, items: &mut [T]) {
+        for last in (1..items.len()).rev() {
+            items.swap(last, self.below(last + 1));
+        }
     }
 
     /// Keeps `count` of the items, each subset as likely as any other, in their order.
@@ -72,6 +86,31 @@ mod tests {
         }
         // 3,000 expected, standard deviation 46.
         assert!(kept.iter().all(|count| (2_750..3_250).contains(count)), "{kept:?}");
+    }
+
+    #[test]
+    fn every_item_comes_to_every_place_equally_often() {
+        let mut firsts = [[0_u32; 4]; 4];
+        for stream in 0..8_000 {
+            let mut items = [0, 1, 2, 3];
+            Sampler::new(3, stream).shuffle(&mut items);
+            items
+                .iter()
+                .enumerate()
+                .for_each(|(place, &item)| firsts[place][item] += 1);
+        }
+        // 2,000 expected, standard deviation 39.
+        let fair = firsts.iter().flatten().all(|count| (1_800..2_200).contains(count));
+        assert!(fair, "{firsts:?}");
+    }
+
+    #[test]
+    fn units_are_even() {
+        let mut sampler = Sampler::new(9, 1);
+        let units: Vec<f64> = (0..10_000).map(|_| sampler.unit()).collect();
+        assert!(units.iter().all(|unit| (0.0..1.0).contains(unit)));
+        let mean = units.iter().sum::<f64>() / 1e4;
+        assert!((mean - 0.5).abs() < 0.02, "{mean}");
     }
 
     #[test]

@@ -65,40 +65,11 @@ impl TrainingSet {
     /// # Errors
     /// The first error of the rows, and [`Error::TooManyPairs`] above 2^32 - 1 of them.
     pub fn collect(rows: impl IntoIterator<Item = Result<TrainingPair, Error>>) -> Result<Self, Error> {
-        let mut set = Self::default();
-        let mut passage_of: HashMap<TextKey, u32> = HashMap::new();
-        let mut query_of: HashMap<TextKey, u32> = HashMap::new();
+        let mut builder = SetBuilder::default();
         for row in rows {
-            let TrainingPair {
-                source,
-                query,
-                title,
-                text,
-            } = row?;
-            set.num_rows += 1;
-            let positive = match passage_of.entry(TextKey::of(&text)) {
-                Entry::Occupied(known) => *known.get(),
-                Entry::Vacant(new) => *new.insert(push(&mut set.passages, Passage { title, text })?),
-            };
-            let group = match query_of.entry(TextKey::of(&query)) {
-                Entry::Occupied(known) => *known.get(),
-                Entry::Vacant(new) => *new.insert(push(&mut set.positives, Vec::new())?),
-            };
-            let positives = &mut set.positives[group as usize];
-            if let Err(place) = positives.binary_search(&positive) {
-                positives.insert(place, positive);
-                push(
-                    &mut set.pairs,
-                    SetPair {
-                        source,
-                        query,
-                        positive,
-                        group,
-                    },
-                )?;
-            }
+            builder.add(row?)?;
         }
-        Ok(set)
+        Ok(builder.finish())
     }
 
     /// The pairs, in the order in which they were read.
@@ -131,6 +102,11 @@ impl TrainingSet {
         &self.positives[pair.group as usize]
     }
 
+    /// The number of the pair's query: pairs with the same query share it.
+    pub(crate) fn query_number(&self, pair: u32) -> u32 {
+        self.pairs[pair as usize].group
+    }
+
     /// What was read and what was the same.
     #[must_use]
     pub fn counts(&self) -> SetCounts {
@@ -141,6 +117,67 @@ impl TrainingSet {
             num_queries: self.positives.len() as u64,
             num_passages: self.passages.len() as u64,
         }
+    }
+}
+
+/// Builds a [`TrainingSet`] row by row.
+#[derive(Debug, Default)]
+pub(crate) struct SetBuilder {
+    set: TrainingSet,
+    passage_of: HashMap<TextKey, u32>,
+    query_of: HashMap<TextKey, u32>,
+    pair_of: HashMap<(u32, u32), u32>,
+}
+
+impl SetBuilder {
+    /// Adds a row; gives the number of its pair, an earlier one's where an earlier row has the same query and text.
+    pub(crate) fn add(&mut self, row: TrainingPair) -> Result<u32, Error> {
+        let TrainingPair {
+            source,
+            query,
+            title,
+            text,
+        } = row;
+        self.set.num_rows += 1;
+        let positive = self.passage(title, text)?;
+        let group = match self.query_of.entry(TextKey::of(&query)) {
+            Entry::Occupied(known) => *known.get(),
+            Entry::Vacant(new) => *new.insert(push(&mut self.set.positives, Vec::new())?),
+        };
+        let positives = &mut self.set.positives[group as usize];
+        if let Err(place) = positives.binary_search(&positive) {
+            positives.insert(place, positive);
+        }
+        match self.pair_of.entry((group, positive)) {
+            Entry::Occupied(known) => Ok(*known.get()),
+            Entry::Vacant(new) => {
+                let pair = SetPair {
+                    source,
+                    query,
+                    positive,
+                    group,
+                };
+                Ok(*new.insert(push(&mut self.set.pairs, pair)?))
+            }
+        }
+    }
+
+    /// The number of a passage, which is new or has an earlier one's text.
+    pub(crate) fn passage(&mut self, title: String, text: String) -> Result<u32, Error> {
+        match self.passage_of.entry(TextKey::of(&text)) {
+            Entry::Occupied(known) => Ok(*known.get()),
+            Entry::Vacant(new) => Ok(*new.insert(push(&mut self.set.passages, Passage { title, text })?)),
+        }
+    }
+
+    /// The passage of a pair that was added.
+    pub(crate) fn positive(&self, pair: u32) -> u32 {
+        self.set.pairs[pair as usize].positive
+    }
+
+    /// The set of all rows.
+    pub(crate) fn finish(self) -> TrainingSet {
+        self.set
     }
 }
 

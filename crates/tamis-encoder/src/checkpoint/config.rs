@@ -113,6 +113,10 @@ pub(super) struct ModelConfig {
     pub(super) biases: Biases,
     /// Whether the word embeddings may stand for a decoder that is not there.
     pub(super) tied: bool,
+    /// `model_type`, where it is written.
+    model_type: Option<String>,
+    /// The rate of dropout of hidden states in training, where it is written.
+    dropout: Option<f64>,
     /// The file itself, for the fingerprint.
     pub(super) bytes: Vec<u8>,
 }
@@ -188,8 +192,53 @@ impl ModelConfig {
             places,
             biases: biases(&file, family)?,
             tied: file.flag("tie_word_embeddings")?.unwrap_or(true),
+            model_type: file.text("model_type")?.map(str::to_owned),
+            dropout: file.get(dropout_name(family)).and_then(serde_json::Value::as_f64),
             bytes: file.bytes,
         })
+    }
+
+    /// The rate at which training drops hidden states: what the file says, else what its library takes.
+    ///
+    /// # Errors
+    /// When the file says a rate that is none.
+    pub(super) fn dropout(&self) -> Result<f64, Error> {
+        let default = match self.family {
+            Family::ModernBert => 0.0,
+            _ => 0.1,
+        };
+        let rate = self.dropout.unwrap_or(default);
+        if (0.0..1.0).contains(&rate) {
+            return Ok(rate);
+        }
+        let expected = "a number from 0 to below 1";
+        Err(Error::field(
+            Path::new("config.json"),
+            dropout_name(self.family),
+            expected,
+            rate,
+        ))
+    }
+
+    /// What `architectures` calls this family with a masked-language-model head.
+    pub(super) fn masked_lm(&self) -> &'static str {
+        let of_family = KNOWN.iter().filter(|(.., family)| *family == self.family);
+        let named = of_family
+            .clone()
+            .find(|(_, of_type, _)| Some(*of_type) == self.model_type.as_deref());
+        let (name, ..) = named
+            .or_else(|| of_family.clone().next())
+            .expect("every family is listed");
+        name
+    }
+}
+
+/// What a family calls the rate of dropout of hidden states.
+fn dropout_name(family: Family) -> &'static str {
+    match family {
+        Family::DistilBert => "dropout",
+        Family::ModernBert => "mlp_dropout",
+        Family::Bert | Family::Roberta | Family::New | Family::Gte => "hidden_dropout_prob",
     }
 }
 

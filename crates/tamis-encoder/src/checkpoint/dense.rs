@@ -11,6 +11,7 @@ use super::load;
 use super::policy::LongText;
 use super::tokenizer::{TextTokenizer, TokenizerUse, Tokens};
 use super::weights::WeightsFile;
+use crate::lifted::{Gate, TextGates};
 use crate::transformer::{PlacedBackbone, Placement};
 use crate::{Compute, Error, InputKind};
 use rayon::prelude::*;
@@ -58,6 +59,16 @@ impl DenseEncoder {
     /// When a file is missing, damaged, or of a kind that is not supported; the error names file, tensor or field, what
     /// was expected and what was found.
     pub fn open(dir: &Path, max_length: Option<usize>, compute: Compute) -> Result<Self, Error> {
+        Self::open_tracing(dir, max_length, compute, false)
+    }
+
+    /// As [`DenseEncoder::open`]; with `traced` tokens are known by the bytes they are of, for gates.
+    pub(crate) fn open_tracing(
+        dir: &Path,
+        max_length: Option<usize>,
+        compute: Compute,
+        traced: bool,
+    ) -> Result<Self, Error> {
         let placement = Placement::of(compute)?;
         let path = dir.canonicalize().map_err(|source| Error::Read {
             path: dir.to_owned(),
@@ -70,10 +81,13 @@ impl DenseEncoder {
             max_length,
             positions: config.positions,
             long_text: LongText::Truncate,
-            words: false,
+            words: traced,
         };
         let tokenizer = TextTokenizer::read(&files.dir, usage)?;
         tokenizer.check_fits(config.vocabulary)?;
+        if traced {
+            tokenizer.check_traces(&files.dir)?;
+        }
         let file = WeightsFile::read(&files.dir)?;
         let parameters = load::backbone(&config, &file.tensors()?)?;
         let [document_prompt, query_prompt] = prompts(&path)?;
@@ -150,6 +164,28 @@ impl DenseEncoder {
     /// # Errors
     /// When a text cannot be tokenised or the model yields a value that is not finite.
     pub fn encode(&self, kind: InputKind, texts: &[&str]) -> Result<Vec<DenseEncoding>, Error> {
+        self.encode_rows(kind, texts, |dense, _, _| dense)
+    }
+
+    /// As [`DenseEncoder::encode`] of documents, with the gate of each piece that is of the text itself. The encoder must
+    /// have been opened to trace tokens.
+    pub(crate) fn encode_gated(&self, texts: &[&str], gate: &Gate) -> Result<Vec<(DenseEncoding, TextGates)>, Error> {
+        let (width, before) = (self.width(), self.document_prompt.len());
+        self.encode_rows(InputKind::Document, texts, |dense, tokens, hidden| {
+            let pieces = tokens.places.iter().zip(&tokens.added).zip(hidden.chunks_exact(width));
+            let own = pieces.filter(|&((&(start, _), &added), _)| !added && start >= before);
+            let gates = TextGates::new(own.map(|((&(start, _), _), hidden)| (start - before, gate.value(hidden))));
+            (dense, gates)
+        })
+    }
+
+    /// What `finish` makes of each text's vector, tokens and last hidden states.
+    fn encode_rows<T: Send>(
+        &self,
+        kind: InputKind,
+        texts: &[&str],
+        finish: impl Fn(DenseEncoding, &Tokens, &[f32]) -> T + Sync,
+    ) -> Result<Vec<T>, Error> {
         let prompt = match kind {
             InputKind::Document => &self.document_prompt,
             InputKind::Query => &self.query_prompt,
@@ -162,29 +198,31 @@ impl DenseEncoder {
         let tokens = texts.par_iter().enumerate().map(split);
         let tokens = tokens.collect::<Result<Vec<Tokens>, Error>>()?;
         let tokens: Vec<&Tokens> = tokens.iter().collect();
-        in_batches(&self.backbone, &tokens, |batch| self.finish(&batch))
+        in_batches(&self.backbone, &tokens, |batch| self.finish(&batch, &finish))
     }
 
-    fn finish(&self, batch: &Batch<'_>) -> Result<Vec<DenseEncoding>, Error> {
+    fn finish<T>(
+        &self,
+        batch: &Batch<'_>,
+        finish: impl Fn(DenseEncoding, &Tokens, &[f32]) -> T,
+    ) -> Result<Vec<T>, Error> {
         let width = self.width();
         let texts = batch.order.iter().zip(&batch.texts).zip(&batch.rows.ranges);
         let finished = texts.map(|((&text, tokens), range)| {
-            let mut values = pool(
-                self.files.pooling,
-                &batch.hidden[range.start * width..range.end * width],
-                width,
-            );
+            let hidden = &batch.hidden[range.start * width..range.end * width];
+            let mut values = pool(self.files.pooling, hidden, width);
             if self.files.normalised {
                 normalise(&mut values);
             }
             if values.iter().any(|value| !value.is_finite()) {
                 return Err(Error::NotFinite { text });
             }
-            Ok(DenseEncoding {
+            let dense = DenseEncoding {
                 values,
                 num_tokens: tokens.ids.len(),
                 truncated: tokens.truncated,
-            })
+            };
+            Ok(finish(dense, tokens, hidden))
         });
         finished.collect()
     }

@@ -7,7 +7,8 @@
 use super::policy::HeadKind;
 use super::weights::Weights;
 use crate::Error;
-use crate::transformer::{InnerLayer, TokenHead};
+use crate::transformer::{InnerLayer, LinearParameters, TokenHead};
+use candle_core::Tensor;
 use std::path::Path;
 
 /// What may stand before the names of a code base's own wrapper.
@@ -42,7 +43,7 @@ pub(super) fn detected(weights: &Weights<'_>) -> Option<HeadKind> {
     }
 }
 
-fn has_mlm(weights: &Weights<'_>) -> bool {
+pub(super) fn has_mlm(weights: &Weights<'_>) -> bool {
     let names = WRAPPERS
         .iter()
         .flat_map(|outer| MLM.map(|name| format!("{outer}{name}")));
@@ -50,7 +51,7 @@ fn has_mlm(weights: &Weights<'_>) -> bool {
 }
 
 /// The name of the token head that is there.
-fn has_token(weights: &Weights<'_>) -> Option<&'static str> {
+pub(super) fn has_token(weights: &Weights<'_>) -> Option<&'static str> {
     let found = |name: &str| {
         WRAPPERS
             .iter()
@@ -81,14 +82,47 @@ pub(super) fn check(weights: &Weights<'_>, path: &Path, wanted: HeadKind, who: &
     Err(Error::field(path, "head", expected, found))
 }
 
+/// The layers of a token head as they are stored.
+pub(super) struct TokenLayers {
+    /// The layer between, where there is one, `[width, width]`.
+    pub(super) inner: Option<LinearParameters>,
+    /// `[1, width]`.
+    pub(super) outer: LinearParameters,
+}
+
+impl TokenLayers {
+    /// The head that computes with them in single precision.
+    fn head(&self) -> Result<TokenHead, Error> {
+        let values = |layer: &LinearParameters| {
+            let bias = layer.bias.as_ref().map(Tensor::to_vec1::<f32>).transpose()?;
+            Ok::<_, Error>((layer.weight.flatten_all()?.to_vec1()?, bias.unwrap_or_default()))
+        };
+        let inner = self.inner.as_ref().map(values).transpose()?;
+        let (weight, bias) = values(&self.outer)?;
+        Ok(TokenHead {
+            inner: inner.map(|(weight, bias)| InnerLayer { weight, bias }),
+            weight,
+            bias: bias[0],
+        })
+    }
+}
+
 /// The token head, which must be there.
 ///
 /// # Errors
-/// Also when it gives a token more than one number: COIL's vectors, whose inner products no scalar weight stands for.
+/// As [`token_layers`].
 pub(super) fn token_head(weights: &Weights<'_>, path: &Path, width: usize) -> Result<TokenHead, Error> {
+    token_layers(weights, path, width)?.head()
+}
+
+/// The layers of the token head, which must be there.
+///
+/// # Errors
+/// Also when it gives a token more than one number: COIL's vectors, whose inner products no scalar weight stands for.
+pub(super) fn token_layers(weights: &Weights<'_>, path: &Path, width: usize) -> Result<TokenLayers, Error> {
     let name = has_token(weights).unwrap_or(TOKEN[0].0);
     let inner = TOKEN.iter().find_map(|&(other, inner)| inner.filter(|_| other == name));
-    let head = linear(weights, name, 1, width).map_err(|error| match error {
+    let outer = linear(weights, name, 1, width).map_err(|error| match error {
         Error::TensorShape { tensor, found, .. } if found.len() == 2 && found[0] > 1 && found[1] == width => {
             let expected = "one number a token: several are the vectors of COIL, whose inner products no index of \
                             single weights can give, so 1 output";
@@ -96,32 +130,30 @@ pub(super) fn token_head(weights: &Weights<'_>, path: &Path, width: usize) -> Re
         }
         other => other,
     })?;
-    let (weight, bias) = head;
     let inner = inner.map(|inner| linear(weights, inner, width, width)).transpose()?;
-    Ok(TokenHead {
-        inner: inner.map(|(weight, bias)| InnerLayer { weight, bias }),
-        weight,
-        bias: bias[0],
-    })
+    Ok(TokenLayers { inner, outer })
 }
 
 /// EPIC's layer `name`, where it is there.
 pub(super) fn epic(weights: &Weights<'_>, name: &str, width: usize) -> Result<Option<TokenHead>, Error> {
+    let layers = epic_layers(weights, name, width)?;
+    layers.map(|layers| layers.head()).transpose()
+}
+
+/// As [`epic`], as it is stored.
+pub(super) fn epic_layers(weights: &Weights<'_>, name: &str, width: usize) -> Result<Option<TokenLayers>, Error> {
     if !weights.contains(&format!("{name}.linear.weight")) {
         return Ok(None);
     }
-    let (weight, bias) = linear(weights, &format!("{name}.linear"), 1, width)?;
-    Ok(Some(TokenHead {
-        inner: None,
-        weight,
-        bias: bias[0],
-    }))
+    let outer = linear(weights, &format!("{name}.linear"), 1, width)?;
+    Ok(Some(TokenLayers { inner: None, outer }))
 }
 
-/// Weight, row by row, and bias of a linear layer under any wrapper.
-fn linear(weights: &Weights<'_>, name: &str, outputs: usize, width: usize) -> Result<(Vec<f32>, Vec<f32>), Error> {
+/// Weight and bias of a linear layer under any wrapper.
+fn linear(weights: &Weights<'_>, name: &str, outputs: usize, width: usize) -> Result<LinearParameters, Error> {
     let names = |part: &str| WRAPPERS.map(|outer| format!("{outer}{name}.{part}"));
-    let weight = weights.tensor(&names("weight"), &[outputs, width], REMEDY)?;
-    let bias = weights.tensor(&names("bias"), &[outputs], REMEDY)?;
-    Ok((weight.flatten_all()?.to_vec1()?, bias.to_vec1()?))
+    Ok(LinearParameters {
+        weight: weights.tensor(&names("weight"), &[outputs, width], REMEDY)?,
+        bias: Some(weights.tensor(&names("bias"), &[outputs], REMEDY)?),
+    })
 }

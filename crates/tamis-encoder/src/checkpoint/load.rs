@@ -11,7 +11,7 @@ use super::heads::WRAPPERS;
 use super::weights::Weights;
 use crate::Error;
 use crate::transformer::{LinearParameters, MlmParameters, NormParameters, Parameters};
-use candle_core::{DType, Device, Tensor};
+use candle_core::Tensor;
 
 const REMEDY: &str = "the checkpoint is incomplete, or config.json is of another one";
 const NOT_TIED: &str = "config.json sets tie_word_embeddings to false, so the decoder must be there";
@@ -30,6 +30,91 @@ pub(super) fn mlm_head(config: &ModelConfig, weights: &Weights<'_>) -> Result<Ml
 /// The word embeddings alone, `[vocabulary, width]`.
 pub(super) fn words(config: &ModelConfig, weights: &Weights<'_>) -> Result<Tensor, Error> {
     Loader::new(config, weights).words()
+}
+
+/// A tensor that a new head needs.
+pub(super) struct NewTensor {
+    pub(super) name: String,
+    pub(super) shape: Vec<usize>,
+    pub(super) start: NewValues,
+}
+
+/// What a new tensor begins with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum NewValues {
+    /// Numbers that look random.
+    Normal,
+    Zeros,
+    Ones,
+}
+
+/// The tensors of a new masked-language-model head whose decoder is the word embeddings, by the names of the family.
+pub(super) fn new_mlm_head(config: &ModelConfig, weights: &Weights<'_>) -> Vec<NewTensor> {
+    let loader = Loader::new(config, weights);
+    let (names, biases) = (head_names(config.family), config.biases);
+    let (width, vocabulary) = (config.width, config.vocabulary);
+    let tensor = |part: String, shape: Vec<usize>, start| NewTensor {
+        name: format!("{}{part}", loader.outer),
+        shape,
+        start,
+    };
+    let mut tensors = vec![
+        tensor(
+            format!("{}.weight", names.transform),
+            vec![width, width],
+            NewValues::Normal,
+        ),
+        tensor(format!("{}.weight", names.norm), vec![width], NewValues::Ones),
+    ];
+    if biases.head {
+        tensors.push(tensor(
+            format!("{}.bias", names.transform),
+            vec![width],
+            NewValues::Zeros,
+        ));
+    }
+    if biases.norm {
+        tensors.push(tensor(format!("{}.bias", names.norm), vec![width], NewValues::Zeros));
+    }
+    if biases.decoder {
+        // The second name is the one that is stored where both are tied.
+        tensors.push(tensor(names.biases[1].to_owned(), vec![vocabulary], NewValues::Zeros));
+    }
+    tensors
+}
+
+/// Names under which checkpoints store a tensor a second time, each with the name that is computed with: a tied decoder
+/// beside the word embeddings, and two names of its bias. Only those of which both are there.
+pub(super) fn twins(config: &ModelConfig, weights: &Weights<'_>) -> Vec<(String, String)> {
+    let loader = Loader::new(config, weights);
+    let names = head_names(config.family);
+    let head = |part: &str| format!("{}{part}", loader.outer);
+    let [first, second] = names.biases;
+    let mut twins = vec![(head(second), head(first))];
+    if config.tied {
+        twins.push((
+            head(names.decoder),
+            loader.name(&format!("{}.weight", words_name(config.family))),
+        ));
+    }
+    twins.retain(|(twin, name)| twin != name && weights.contains(twin) && weights.contains(name));
+    twins
+}
+
+/// The prefix that the backbone's tensors lack and libraries expect beside a head, where they lack one.
+pub(super) fn missing_prefix(config: &ModelConfig, weights: &Weights<'_>) -> Option<&'static str> {
+    let loader = Loader::new(config, weights);
+    loader.prefix.is_empty().then(|| config.family.prefixes()[0])
+}
+
+fn head_names(family: Family) -> HeadNames {
+    match family {
+        Family::Bert => bert::BERT_HEAD,
+        Family::DistilBert => bert::DISTILBERT_HEAD,
+        Family::Roberta => bert::ROBERTA_HEAD,
+        Family::ModernBert => modernbert::HEAD,
+        Family::New | Family::Gte => gte::HEAD,
+    }
 }
 
 struct Loader<'a> {
@@ -97,13 +182,7 @@ impl<'a> Loader<'a> {
 
     fn mlm_head(&self) -> Result<MlmParameters, Error> {
         let config = self.config;
-        let names = match config.family {
-            Family::Bert => bert::BERT_HEAD,
-            Family::DistilBert => bert::DISTILBERT_HEAD,
-            Family::Roberta => bert::ROBERTA_HEAD,
-            Family::ModernBert => modernbert::HEAD,
-            Family::New | Family::Gte => gte::HEAD,
-        };
+        let names = head_names(config.family);
         let name = |part: &str| format!("{}{part}", self.outer);
         let (vocabulary, width) = (config.vocabulary, config.width);
         let transform = self.linear(&name(names.transform), [width, width], config.biases.head, NO_HEAD)?;
@@ -120,7 +199,7 @@ impl<'a> Loader<'a> {
             decoder: own,
             bias: match config.biases.decoder {
                 true => self.vector(&names.biases.map(name), vocabulary, NO_HEAD)?,
-                false => Tensor::zeros(vocabulary, DType::F32, &Device::Cpu)?,
+                false => self.weights.zeros(vocabulary)?,
             },
         })
     }

@@ -53,7 +53,7 @@ pub(super) struct ModelFiles {
 }
 
 /// EPIC's importance: `log(1 + softplus(x))`.
-const IMPORTANCE: Weighting = Weighting {
+pub(super) const IMPORTANCE: Weighting = Weighting {
     activation: SpladeActivation::Softplus,
     norm: Norm::Log1p,
 };
@@ -196,7 +196,7 @@ impl TransformerModel {
 }
 
 /// The positions of one text that are pooled over the vocabulary.
-fn pooled_positions(settings: &SideSettings, text: &Tokens) -> Vec<usize> {
+pub(super) fn pooled_positions(settings: &SideSettings, text: &Tokens) -> Vec<usize> {
     let without = matches!(
         settings.special_tokens,
         SpecialTokens::ExcludePositions | SpecialTokens::ZeroLogits

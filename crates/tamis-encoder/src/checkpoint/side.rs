@@ -142,7 +142,8 @@ impl SideEncoder {
         Ok(texts.iter().map(|windows| self.finish(windows, &mut weighed)).collect())
     }
 
-    fn split(&self, text: &str) -> Result<Vec<Tokens>, String> {
+    /// The windows of one text, at least one.
+    pub(super) fn split(&self, text: &str) -> Result<Vec<Tokens>, String> {
         let cleaned = self.settings.cleaning.clean(self.kind, text);
         let text = cleaned.as_deref().unwrap_or(text);
         match self.settings.expansion {
@@ -270,17 +271,18 @@ impl SideEncoder {
     }
 
     /// The positions whose own tokens get a weight.
-    fn scattered_positions<'a>(&'a self, tokens: &'a Tokens) -> impl Iterator<Item = usize> + 'a {
+    pub(super) fn scattered_positions<'a>(&'a self, tokens: &'a Tokens) -> impl Iterator<Item = usize> + 'a {
         let policy = self.settings.special_tokens;
         let without_added = matches!(policy, SpecialTokens::ExcludePositions | SpecialTokens::ZeroLogits);
         // uniCOIL's code drops the first token, which it takes to be [CLS].
-        let first = usize::from(matches!(self.model, Model::Transformer(_)));
+        let first = usize::from(self.settings.head == HeadKind::Token);
         (first..tokens.ids.len())
             .filter(move |&at| !(without_added && tokens.added[at]))
             .filter(|&at| !self.has_no_column(tokens.ids[at]))
     }
 
-    fn has_no_column(&self, id: u32) -> bool {
+    /// Whether the policy of special tokens leaves `id` without a weight.
+    pub(super) fn has_no_column(&self, id: u32) -> bool {
         match self.settings.special_tokens {
             SpecialTokens::ZeroColumns => self.tokenizer.special.contains(&id),
             SpecialTokens::ZeroAdded => self.tokenizer.added.contains(&id),
@@ -289,7 +291,7 @@ impl SideEncoder {
     }
 
     /// Whether a token stands for what the vocabulary lacks, or for no text at all.
-    fn is_unknown(&self, id: u32) -> bool {
+    pub(super) fn is_unknown(&self, id: u32) -> bool {
         self.tokenizer.special.contains(&id)
     }
 }

@@ -50,6 +50,8 @@ pub(super) struct Tokens {
     pub(super) added: Vec<bool>,
     /// For each id the word that it is of, by its number, where that is asked; none for added ones.
     pub(super) words: Vec<Option<u32>>,
+    /// For each id the bytes that it is of, prompt included, where words are asked; an empty range for added ones.
+    pub(super) places: Vec<(usize, usize)>,
     pub(super) truncated: bool,
 }
 
@@ -60,6 +62,7 @@ impl Tokens {
             ids: encoding.get_ids()[..len].to_vec(),
             added: mask.iter().map(|&mask| mask == 1).collect(),
             words: encoding.get_word_ids()[..len].to_vec(),
+            places: encoding.get_offsets()[..len].to_vec(),
             truncated: false,
         }
     }
@@ -82,6 +85,7 @@ impl Tokens {
                 ids: framed(&self.ids, start..end, &content),
                 added: framed(&self.added, start..end, &content),
                 words: framed(&self.words, start..end, &content),
+                places: framed(&self.places, start..end, &content),
                 truncated: false,
             });
             if end == content.end {
@@ -108,7 +112,7 @@ pub(super) struct TokenizerUse {
     pub(super) positions: usize,
     /// What becomes of longer texts.
     pub(super) long_text: LongText,
-    /// Whether it is asked which word a token is of.
+    /// Whether it is asked which word and which bytes a token is of.
     pub(super) words: bool,
 }
 
@@ -259,6 +263,7 @@ impl TextTokenizer {
         added[ids.len() - 1] = true;
         Ok(vec![Tokens {
             words: vec![None; ids.len()],
+            places: vec![(0, 0); ids.len()],
             ids,
             added,
             truncated,
@@ -282,6 +287,7 @@ impl TextTokenizer {
         Tokens {
             added: vec![false; len],
             words: vec![None; len],
+            places: vec![(0, 0); len],
             ids,
             truncated,
         }
@@ -319,6 +325,21 @@ impl TextTokenizer {
             .into_values()
             .max()
             .map_or(0, |id| id as usize + 1)
+    }
+
+    /// Refuses a tokenizer, of the encoder in `dir`, whose tokens do not know their places in the text as it is.
+    pub(super) fn check_traces(&self, dir: &Path) -> Result<(), Error> {
+        if !self.lower_case {
+            return Ok(());
+        }
+        // Lower case may take other bytes than the text itself.
+        let expected = "false, as gates need the places of tokens in the text,";
+        Err(Error::field(
+            &dir.join("sentence_bert_config.json"),
+            "do_lower_case",
+            expected,
+            true,
+        ))
     }
 
     /// Refuses a vocabulary with ids beyond the `rows` of an embedding table.

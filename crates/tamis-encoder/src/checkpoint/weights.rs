@@ -5,6 +5,7 @@
 
 mod file;
 mod shards;
+mod variables;
 
 use super::json::JsonFile;
 use crate::Error;
@@ -15,6 +16,7 @@ use safetensors::tensor::TensorInfo;
 use serde::Serialize;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+pub(super) use variables::{Frozen, VariableStore};
 
 /// The usual name of a weights file.
 pub(crate) const FILE_NAME: &str = "model.safetensors";
@@ -88,7 +90,36 @@ impl WeightsFile {
     /// # Errors
     /// None at present: headers are checked when the files are opened.
     pub(super) fn tensors(&self) -> Result<Weights<'_>, Error> {
-        Ok(Weights { files: self })
+        Ok(Weights {
+            source: Source::Files(self),
+        })
+    }
+
+    /// The names of all tensors, sorted.
+    pub(super) fn names(&self) -> Vec<String> {
+        let headers = self.files.iter().map(|file| file.header.tensors());
+        let mut names: Vec<String> = headers.flat_map(|tensors| tensors.into_keys()).collect();
+        names.sort();
+        names
+    }
+
+    /// A tensor as it is stored: its type, its shape, its bytes.
+    ///
+    /// # Errors
+    /// When it is not there or can no longer be read.
+    pub(super) fn stored(&self, name: &str) -> Result<(Dtype, Vec<usize>, Vec<u8>), Error> {
+        let (file, info) = self.place(name).ok_or_else(|| Error::MissingTensor {
+            path: self.path.clone(),
+            tensor: name.to_owned(),
+            remedy: "it was there when the checkpoint was opened",
+        })?;
+        let (start, end) = info.data_offsets;
+        let mut bytes = Vec::with_capacity(end - start);
+        file.read_pieces(file.data + start as u64, (end - start) as u64, PIECE_BYTES, |piece| {
+            bytes.extend_from_slice(piece);
+            Ok(())
+        })?;
+        Ok((info.dtype, info.shape.clone(), bytes))
     }
 
     /// Adds everything that was read to `hasher`, each file with its length.
@@ -137,44 +168,91 @@ impl WeightsFile {
     }
 }
 
-/// The tensors of one model.
+/// The tensors of one model: of its files, or the variables that were read from them.
 pub(super) struct Weights<'a> {
-    files: &'a WeightsFile,
+    source: Source<'a>,
+}
+
+/// Where tensors come from.
+enum Source<'a> {
+    Files(&'a WeightsFile),
+    Variables {
+        store: &'a VariableStore,
+        /// Whether what is computed from them can be differentiated.
+        tracked: bool,
+    },
 }
 
 impl Weights<'_> {
+    fn files(&self) -> &WeightsFile {
+        match &self.source {
+            Source::Files(files) => files,
+            Source::Variables { store, .. } => store.files(),
+        }
+    }
+
     /// Whether there is a tensor of this name.
     pub(super) fn contains(&self, name: &str) -> bool {
-        self.files.place(name).is_some()
+        self.files().place(name).is_some()
+    }
+
+    /// Zeros of the type and on the device of all other tensors.
+    pub(super) fn zeros(&self, len: usize) -> Result<Tensor, Error> {
+        let (dtype, device) = match &self.source {
+            Source::Files(_) => (DType::F32, &Device::Cpu),
+            Source::Variables { store, .. } => store.place(),
+        };
+        Ok(Tensor::zeros(len, dtype, device)?)
     }
 
     /// The tensor under the first of `names` that is there, or `None`.
     pub(super) fn find(&self, names: &[String], shape: &[usize]) -> Result<Option<Tensor>, Error> {
-        let place = |name: &'_ String| Some((name.clone(), self.files.place(name)?));
-        let Some((name, (file, info))) = names.iter().find_map(place) else {
+        let Some(name) = names.iter().find(|name| self.contains(name)) else {
             return Ok(None);
         };
-        if info.shape != shape {
-            return Err(Error::TensorShape {
-                path: file.path.clone(),
-                tensor: name,
-                expected: shape.to_vec(),
-                found: info.shape.clone(),
-            });
+        match &self.source {
+            Source::Files(files) => files.read_tensor(name, shape).map(Some),
+            Source::Variables { store, tracked } => store.tensor(name, shape, *tracked).map(Some),
         }
-        let values = single_precision(file, &name, info)?;
-        Ok(Some(Tensor::from_vec(values, shape, &Device::Cpu)?))
     }
 
     /// As [`Weights::find`], of a tensor that must be there; `remedy` tells what its absence means.
     pub(super) fn tensor(&self, names: &[String], shape: &[usize], remedy: &'static str) -> Result<Tensor, Error> {
         let missing = || Error::MissingTensor {
-            path: self.files.path.clone(),
+            path: self.files().path.clone(),
             tensor: names.join(" or "),
             remedy,
         };
         self.find(names, shape)?.ok_or_else(missing)
     }
+}
+
+impl WeightsFile {
+    /// Reads tensor `name`, which must be of `shape`.
+    fn read_tensor(&self, name: &str, shape: &[usize]) -> Result<Tensor, Error> {
+        let missing = || Error::MissingTensor {
+            path: self.path.clone(),
+            tensor: name.to_owned(),
+            remedy: "copy the checkpoint again",
+        };
+        let (file, info) = self.place(name).ok_or_else(missing)?;
+        check_shape(&file.path, name, shape, &info.shape)?;
+        let values = single_precision(file, name, info)?;
+        Ok(Tensor::from_vec(values, shape, &Device::Cpu)?)
+    }
+}
+
+/// Refuses a tensor of another shape than the configuration calls for.
+fn check_shape(path: &Path, name: &str, expected: &[usize], found: &[usize]) -> Result<(), Error> {
+    if expected == found {
+        return Ok(());
+    }
+    Err(Error::TensorShape {
+        path: path.to_owned(),
+        tensor: name.to_owned(),
+        expected: expected.to_vec(),
+        found: found.to_vec(),
+    })
 }
 
 /// The numbers of a tensor, all of them finite.

@@ -53,7 +53,7 @@ impl LexicalOptions {
     }
 
     /// The weight of a term that occurs `frequency` times in a document of `length` terms.
-    fn document_weight(&self, frequency: u32, length: f32) -> f32 {
+    pub(crate) fn document_weight(&self, frequency: u32, length: f32) -> f32 {
         #[expect(
             clippy::cast_precision_loss,
             reason = "the weight saturates long before 2^24 occurrences"

@@ -1,5 +1,6 @@
 //! Dense vectors to document weights: the product with W, its largest entries, the lexical weights.
 
+use super::gate::{TextGates, gated_document};
 use super::{Lift, QueryExpansion};
 use crate::{InputKind, Precision, SparseEncoding};
 use rayon::prelude::*;
@@ -54,7 +55,28 @@ impl Expander {
     #[must_use]
     pub fn documents(&self, texts: &[&str], vectors: &[&[f32]]) -> Vec<SparseEncoding> {
         let mean = &self.lift.means().documents;
-        self.in_rows(texts, vectors, mean, |text, product| self.document(text, product))
+        self.in_rows(texts, vectors, mean, |at, product| {
+            let lexical = self.lift.lexical().encode_one(InputKind::Document, texts[at]);
+            self.document(texts[at], lexical, product)
+        })
+    }
+
+    /// As [`Expander::documents`], with the lexical weights scaled by `gates`, those of each text.
+    ///
+    /// # Panics
+    /// As [`Expander::documents`], and when there are no gates for a text.
+    #[must_use]
+    pub(super) fn gated_documents(
+        &self,
+        texts: &[&str],
+        vectors: &[&[f32]],
+        gates: &[&TextGates],
+    ) -> Vec<SparseEncoding> {
+        let mean = &self.lift.means().documents;
+        self.in_rows(texts, vectors, mean, |at, product| {
+            let lexical = gated_document(self.lift.lexical(), texts[at], gates[at]);
+            self.document(texts[at], lexical, product)
+        })
     }
 
     /// The weights of queries whose dense vectors are known, expanded as `expansion` says.
@@ -69,7 +91,8 @@ impl Expander {
         expansion: QueryExpansion,
     ) -> Vec<SparseEncoding> {
         let mean = &self.lift.means().queries;
-        self.in_rows(texts, vectors, mean, |text, product| {
+        self.in_rows(texts, vectors, mean, |at, product| {
+            let text = texts[at];
             let mut encoding = self.query(text);
             for (_, weight) in &mut encoding.tokens {
                 *weight *= expansion.own_weight;
@@ -81,21 +104,21 @@ impl Expander {
         })
     }
 
-    /// What `encode` makes of each text and its product.
+    /// What `encode` makes of each text, by its number, and its product.
     fn in_rows(
         &self,
         texts: &[&str],
         vectors: &[&[f32]],
         mean: &[f32],
-        encode: impl Fn(&str, &[f32]) -> SparseEncoding + Sync,
+        encode: impl Fn(usize, &[f32]) -> SparseEncoding + Sync,
     ) -> Vec<SparseEncoding> {
         assert_eq!(texts.len(), vectors.len(), "a vector for each text");
         let terms = self.lift.config().terms;
-        let chunks = texts.par_chunks(ROWS).zip(vectors.par_chunks(ROWS));
-        let encoded = chunks.map(|(texts, vectors)| {
+        let chunks = vectors.par_chunks(ROWS).enumerate();
+        let encoded = chunks.map(|(chunk, vectors)| {
             let products = self.products(vectors, mean);
-            let rows = texts.iter().zip(products.chunks_exact(terms));
-            rows.map(|(text, product)| encode(text, product)).collect()
+            let rows = (chunk * ROWS..).zip(products.chunks_exact(terms));
+            rows.map(|(at, product)| encode(at, product)).collect()
         });
         let encoded: Vec<Vec<SparseEncoding>> = encoded.collect();
         encoded.into_iter().flatten().collect()
@@ -124,8 +147,8 @@ impl Expander {
         products
     }
 
-    fn document(&self, text: &str, product: &[f32]) -> SparseEncoding {
-        let mut encoding = self.lift.lexical().encode_one(InputKind::Document, text);
+    fn document(&self, text: &str, lexical: SparseEncoding, product: &[f32]) -> SparseEncoding {
+        let mut encoding = lexical;
         if text.trim().is_empty() {
             return encoding;
         }

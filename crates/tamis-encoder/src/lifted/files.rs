@@ -1,5 +1,6 @@
 //! The files of a lifted model: `lifted.json`, `stems.txt`, `lift.safetensors`.
 
+use super::gate::Gate;
 use super::table::{Lift, LiftConfig, LiftMeans, Tensors};
 use crate::Error;
 use safetensors::{Dtype, SafeTensors, tensor::TensorView};
@@ -7,9 +8,13 @@ use serde::Serialize;
 use serde_json::Value;
 use std::io::ErrorKind;
 use std::path::Path;
+use std::slice;
 
-/// The version of the files that is written, and read.
-pub const VERSION: u64 = 1;
+/// The version of the files of a model with a gate, the newest that is read.
+pub const VERSION: u64 = 2;
+
+/// That of a model without one, whose files are as they always were.
+const VERSION_WITHOUT_GATE: u64 = 1;
 
 /// The only analyser: [`crate::lexical::Analyzer`].
 const ANALYZER: &str = "english";
@@ -23,6 +28,8 @@ pub(super) const MEAN: &str = "mean";
 pub(super) const QUERY_MEAN: &str = "query_mean";
 pub(super) const SCALES: &str = "scales";
 pub(super) const ROWS: &str = "weights";
+pub(super) const GATE: &str = "gate";
+pub(super) const GATE_BIAS: &str = "gate_bias";
 
 /// What [`CONFIG`] holds.
 #[derive(Serialize)]
@@ -40,7 +47,10 @@ impl Lift {
     /// When the tensors cannot be put together, an internal fault.
     pub fn to_files(&self) -> Result<[(&'static str, Vec<u8>); 3], Error> {
         let config = ConfigFile {
-            version: VERSION,
+            version: match self.gate() {
+                Some(_) => VERSION,
+                None => VERSION_WITHOUT_GATE,
+            },
             analyzer: ANALYZER,
             config: self.config(),
         };
@@ -59,13 +69,21 @@ impl Lift {
             reason: format!("{error:?}"),
         };
         let view = |dtype, shape: &[usize], data| TensorView::new(dtype, shape.to_vec(), data).map_err(failed);
-        let tensors = [
+        let gate = self.gate();
+        let [gate_weights, gate_bias] =
+            gate.map_or([&[][..], &[]], |gate| [&gate.weights, slice::from_ref(&gate.bias)]);
+        let [gate_weights, gate_bias] = [gate_weights, gate_bias].map(bytes);
+        let mut tensors = vec![
             (IDF, view(Dtype::F32, &[terms], &idf)?),
             (MEAN, view(Dtype::F32, &[width], &mean)?),
             (QUERY_MEAN, view(Dtype::F32, &[width], &query_mean)?),
             (SCALES, view(Dtype::F32, &[terms], &scales)?),
             (ROWS, view(Dtype::I8, &[terms, width], &rows)?),
         ];
+        if gate.is_some() {
+            tensors.push((GATE, view(Dtype::F32, &[width], &gate_weights)?));
+            tensors.push((GATE_BIAS, view(Dtype::F32, &[1], &gate_bias)?));
+        }
         let tensors = safetensors::serialize(tensors, None).map_err(failed)?;
         let stems = self.stems().iter().flat_map(|stem| [stem.as_str(), "\n"]);
         Ok([
@@ -80,9 +98,9 @@ impl Lift {
     /// # Errors
     /// When a file is missing, damaged, of another version, or does not fit the others.
     pub fn read(dir: &Path) -> Result<Self, Error> {
-        let config = read_config(&dir.join(CONFIG))?;
+        let (config, gated) = read_config(&dir.join(CONFIG))?;
         let stems = read_stems(&dir.join(STEMS))?;
-        let tensors = read_tensors(&dir.join(TENSORS), &config)?;
+        let tensors = read_tensors(&dir.join(TENSORS), &config, gated)?;
         Self::checked(dir, config, stems, tensors)
     }
 }
@@ -100,27 +118,33 @@ fn read_bytes(path: &Path) -> Result<Vec<u8>, Error> {
     })
 }
 
-fn read_config(path: &Path) -> Result<LiftConfig, Error> {
+/// The constants, and whether the model has a gate.
+fn read_config(path: &Path) -> Result<(LiftConfig, bool), Error> {
     let json = |source| Error::Json {
         path: path.to_owned(),
         source,
     };
     let mut value: Value = serde_json::from_slice(&read_bytes(path)?).map_err(json)?;
-    let fields = value.as_object_mut();
-    let known = |field: &str, expected: Value| {
-        let found = fields.as_ref().and_then(|fields| fields.get(field)).cloned();
-        let found = found.unwrap_or(Value::Null);
-        match found == expected {
-            true => Ok(()),
-            false => Err(Error::field(path, field, expected.to_string(), found)),
-        }
+    let field = |name: &str| value.get(name).cloned().unwrap_or(Value::Null);
+    let version = field("version");
+    let gated = match version.as_u64() {
+        Some(VERSION_WITHOUT_GATE) => false,
+        Some(VERSION) => true,
+        _ => return Err(Error::field(path, "version", "1 or 2", version)),
     };
-    known("version", VERSION.into())?;
-    known("analyzer", ANALYZER.into())?;
+    let analyzer = field("analyzer");
+    if analyzer != ANALYZER {
+        return Err(Error::field(
+            path,
+            "analyzer",
+            Value::from(ANALYZER).to_string(),
+            analyzer,
+        ));
+    }
     if let Some(fields) = value.as_object_mut() {
         fields.retain(|name, _| name != "version" && name != "analyzer");
     }
-    serde_json::from_value(value).map_err(json)
+    Ok((serde_json::from_value(value).map_err(json)?, gated))
 }
 
 fn read_stems(path: &Path) -> Result<Vec<String>, Error> {
@@ -138,7 +162,7 @@ fn read_stems(path: &Path) -> Result<Vec<String>, Error> {
     Ok(lines.split('\n').map(str::to_owned).collect())
 }
 
-fn read_tensors(path: &Path, config: &LiftConfig) -> Result<Tensors, Error> {
+fn read_tensors(path: &Path, config: &LiftConfig, gated: bool) -> Result<Tensors, Error> {
     let bytes = read_bytes(path)?;
     let file = SafeTensors::deserialize(&bytes).map_err(|error| Error::Safetensors {
         path: path.to_owned(),
@@ -171,14 +195,14 @@ fn read_tensors(path: &Path, config: &LiftConfig) -> Result<Tensors, Error> {
     };
     let floats = |name: &str, len: usize| {
         let bytes = find(name, Dtype::F32, "F32", &[len])?;
-        Ok::<_, Error>(
-            bytes
-                .as_chunks()
-                .0
-                .iter()
-                .map(|&bytes| f32::from_le_bytes(bytes))
-                .collect(),
-        )
+        let (values, _) = bytes.as_chunks();
+        Ok::<Vec<f32>, Error>(values.iter().map(|&bytes| f32::from_le_bytes(bytes)).collect())
+    };
+    let gate = || {
+        Ok::<_, Error>(Gate {
+            weights: floats(GATE, width)?,
+            bias: floats(GATE_BIAS, 1)?[0],
+        })
     };
     let rows = find(ROWS, Dtype::I8, "I8", &[terms, width])?;
     Ok(Tensors {
@@ -189,5 +213,6 @@ fn read_tensors(path: &Path, config: &LiftConfig) -> Result<Tensors, Error> {
         },
         scales: floats(SCALES, terms)?,
         rows: rows.into_iter().map(u8::cast_signed).collect(),
+        gate: gated.then(gate).transpose()?,
     })
 }

@@ -1,6 +1,7 @@
 //! What a lifted model knows: its stems, their weights in queries, and their rows of W.
 
 use super::files;
+use super::gate::Gate;
 use crate::Error;
 use crate::lexical::{Lexical, LexicalOptions};
 use serde::{Deserialize, Serialize};
@@ -79,6 +80,7 @@ pub struct Lift {
     means: LiftMeans,
     scales: Vec<f32>,
     rows: Vec<i8>,
+    gate: Option<Gate>,
 }
 
 /// The tensors of a lifted model as they are stored.
@@ -92,6 +94,8 @@ pub(super) struct Tensors {
     pub(super) scales: Vec<f32>,
     /// `[terms, width]`.
     pub(super) rows: Vec<i8>,
+    /// Where the model has one.
+    pub(super) gate: Option<Gate>,
 }
 
 impl Lift {
@@ -117,6 +121,7 @@ impl Lift {
             means,
             scales,
             rows,
+            gate: None,
         };
         Self::checked(Path::new(""), config, stems, tensors)
     }
@@ -150,6 +155,10 @@ impl Lift {
         tensor(files::MEAN, &means.documents, config.width, f32::NEG_INFINITY)?;
         tensor(files::QUERY_MEAN, &means.queries, config.width, f32::NEG_INFINITY)?;
         tensor(files::SCALES, &tensors.scales, config.terms, 0.0)?;
+        if let Some(gate) = &tensors.gate {
+            tensor(files::GATE, &gate.weights, config.width, f32::NEG_INFINITY)?;
+            tensor(files::GATE_BIAS, &[gate.bias], 1, f32::NEG_INFINITY)?;
+        }
         if tensors.rows.len() != config.terms * config.width {
             return Err(Error::TensorShape {
                 path,
@@ -167,6 +176,7 @@ impl Lift {
             means: tensors.means,
             scales: tensors.scales,
             rows: tensors.rows,
+            gate: tensors.gate,
         })
     }
 
@@ -192,6 +202,27 @@ impl Lift {
     #[must_use]
     pub fn means(&self) -> &LiftMeans {
         &self.means
+    }
+
+    /// What scales the lexical weights of documents by context, where the model has that.
+    #[must_use]
+    pub fn gate(&self) -> Option<&Gate> {
+        self.gate.as_ref()
+    }
+
+    /// The same table with or without a gate.
+    ///
+    /// # Errors
+    /// When the gate is not as wide as the table or not finite.
+    pub fn with_gate(self, gate: Option<Gate>) -> Result<Self, Error> {
+        let tensors = Tensors {
+            idf: self.idf,
+            means: self.means,
+            scales: self.scales,
+            rows: self.rows,
+            gate,
+        };
+        Self::checked(Path::new(""), self.config, self.stems, tensors)
     }
 
     /// The same table with other limits of the expansion.
@@ -224,8 +255,18 @@ impl Lift {
         (&self.idf, &self.scales, &self.rows)
     }
 
+    /// Adds `weight` times the row of `stem`, where it has one, to `sum`.
+    pub(crate) fn add_row(&self, stem: &str, weight: f32, sum: &mut [f32]) {
+        let Some(&id) = self.ids.get(stem) else { return };
+        let row = &self.rows[id * self.config.width..][..self.config.width];
+        let step = weight * self.scales[id];
+        sum.iter_mut()
+            .zip(row)
+            .for_each(|(sum, &value)| *sum += step * f32::from(value));
+    }
+
     /// W in single precision, `[terms, width]`.
-    pub(super) fn weights(&self) -> Vec<f32> {
+    pub(crate) fn weights(&self) -> Vec<f32> {
         let rows = self.rows.chunks_exact(self.config.width).zip(&self.scales);
         rows.flat_map(|(row, scale)| row.iter().map(move |&value| f32::from(value) * scale))
             .collect()

@@ -1,37 +1,77 @@
 //! The transformer as tensor operations: any family, on any device that candle has, differentiable throughout.
 //!
-//! Texts of a batch are padded to the longest one. Weights for the CPU are packed and computed with elsewhere
-//! (`transformer/backbone.rs`); this path serves GPUs, is what a gradient can be taken of, and is the second opinion
-//! that the tests compare with.
+//! Weights for the CPU are packed and computed with elsewhere (`transformer/backbone.rs`); this path serves GPUs, is what
+//! a gradient can be taken of, and is the second opinion that the tests compare with.
+//!
+//! On the CPU rows stay ragged and a layer is one operation with a gradient of its own (`ragged`). Elsewhere the texts of
+//! a batch are padded to the longest one, and everything is composed of operations that candle differentiates.
 
 mod attention;
 mod mlm_head;
 mod operations;
 mod padded;
+mod ragged;
+pub mod step_probe;
 #[cfg(test)]
 mod tests;
 mod transfer;
 
 pub(crate) use mlm_head::DeviceMlmHead;
 
-use super::{LayerParameters, Norms, Parameters, Rows};
+use super::{LayerParameters, LinearParameters, Norms, Parameters, PositionTable, Rows};
 use attention::{Attention, QUERIES_PER_BLOCK};
 use candle_core::{Device, Result, Tensor};
-use operations::{activate, linear, normalise};
+pub(crate) use operations::weigh;
+use operations::{activate, normalise};
 use padded::{Padded, indices};
+use ragged::Loan;
 use transfer::Transfer;
+
+/// Drops numbers of `(values, rows of each text, site)`: rows of padding may follow a text's own. Site 0 is behind the
+/// embeddings, 1 + 2l and 2 + 2l are behind the attention and the feed-forward block of layer l.
+pub(crate) type Dropout<'a> = &'a dyn Fn(&Tensor, &[usize], usize) -> Result<Tensor>;
+
+/// Dropout over the cells of a batch.
+struct Dropped<'a> {
+    dropout: Option<Dropout<'a>>,
+    /// Cells of each text.
+    texts: Vec<usize>,
+}
+
+impl Dropped<'_> {
+    fn apply(&self, x: Tensor, site: usize) -> Result<Tensor> {
+        match self.dropout {
+            None => Ok(x),
+            Some(dropout) => dropout(&x, &self.texts, site),
+        }
+    }
+}
+
+/// `x W^T + b` for the rows of `x`, `[rows, inputs]`.
+pub(crate) fn linear(x: &Tensor, parameters: &LinearParameters) -> Result<Tensor> {
+    match ragged::serves(x) {
+        true => ragged::linear(x, parameters),
+        false => operations::linear(x, parameters),
+    }
+}
 
 /// Embeddings and layers on one device.
 #[derive(Debug)]
 pub(crate) struct DeviceBackbone {
     parameters: Parameters,
+    /// The word embeddings as rows on the CPU look them up; a head that is tied to them adds to the same gradient.
+    words: Option<Loan>,
 }
 
 impl DeviceBackbone {
     /// Moves `parameters` to `device`. Variables among them that are there already stay variables.
     pub(crate) fn new(parameters: &Parameters, device: &Device) -> Result<Self> {
         let parameters = parameters.on(device)?;
-        Ok(Self { parameters })
+        let words = ragged::serves(&parameters.words).then(|| Loan::new(&parameters.words));
+        Ok(Self {
+            words: words.transpose()?,
+            parameters,
+        })
     }
 
     /// The word embeddings, `[vocabulary, width]`.
@@ -44,20 +84,48 @@ impl DeviceBackbone {
     /// Ids must be below the vocabulary and texts no longer than the positions; candle reports an error otherwise (a
     /// GPU gives NaN or reports it later).
     pub(crate) fn forward(&self, rows: &Rows) -> Result<Tensor> {
-        self.forward_in_blocks(rows, QUERIES_PER_BLOCK)
+        self.forward_from(rows, None, None)
     }
 
-    fn forward_in_blocks(&self, rows: &Rows, queries_per_block: usize) -> Result<Tensor> {
+    /// As [`DeviceBackbone::forward`], from the states `below`, `[rows, width]`, of layers that are not among these
+    /// rather than from the embeddings, and with dropout.
+    pub(crate) fn forward_from(
+        &self,
+        rows: &Rows,
+        below: Option<&Tensor>,
+        dropout: Option<Dropout<'_>>,
+    ) -> Result<Tensor> {
+        match &self.words {
+            Some(words) => ragged::forward((&self.parameters, words), rows, below, dropout),
+            None => self.forward_in_blocks(rows, (below, dropout), QUERIES_PER_BLOCK),
+        }
+    }
+
+    /// Padded, on any device.
+    fn forward_in_blocks(
+        &self,
+        rows: &Rows,
+        (below, dropout): (Option<&Tensor>, Option<Dropout<'_>>),
+        queries_per_block: usize,
+    ) -> Result<Tensor> {
         let parameters = &self.parameters;
         let batch = Padded::new(&rows.ranges);
         let device = parameters.words.device();
         if batch.length == 0 {
             return Tensor::zeros((0, parameters.words.dim(1)?), parameters.words.dtype(), device);
         }
-        let mut x = self.embed(rows, &batch)?;
+        let drop = Dropped {
+            dropout,
+            texts: vec![batch.length; batch.texts],
+        };
+        let mut x = match below {
+            Some(below) => below.index_select(&batch.rows_of_cells(device)?, 0)?,
+            None => drop.apply(self.embed(rows, &batch)?, 0)?,
+        };
         let attention = Attention::new(&batch, &parameters.layers, parameters.heads, &x, queries_per_block)?;
-        for layer in &parameters.layers {
-            x = self.layer(layer, &x, &attention)?;
+        for (at, layer) in parameters.layers.iter().enumerate() {
+            let drop = |x: Tensor, part: usize| drop.apply(x, 1 + 2 * at + part);
+            x = self.layer(layer, &x, &attention, &drop)?;
         }
         if let Some(norm) = &parameters.final_norm {
             x = normalise(&x, norm)?;
@@ -72,13 +140,8 @@ impl DeviceBackbone {
         let ids = batch.fill(0, |text, at| rows.ids[rows.ranges[text].start + at]);
         let mut x = parameters.words.index_select(&Tensor::new(ids, device)?, 0)?;
         if let Some(positions) = &parameters.positions {
-            let texts = rows.ranges.iter().map(|range| &rows.ids[range.clone()]);
-            let places: Vec<Vec<usize>> = texts.map(|ids| positions.places(ids).collect()).collect();
-            let num_positions = positions.table.dim(0)?;
-            if let Some(beyond) = places.iter().flatten().find(|&&place| place >= num_positions) {
-                candle_core::bail!("position {beyond} of {num_positions}");
-            }
-            let places = batch.fill(0, |text, at| places[text][at]);
+            let places = places_of(rows, positions)?;
+            let places = batch.fill(0, |text, at| places[rows.ranges[text].start + at]);
             let places = positions.table.index_select(&indices(places.into_iter(), device)?, 0)?;
             x = (x + places)?;
         }
@@ -88,15 +151,26 @@ impl DeviceBackbone {
         normalise(&x, &parameters.norm)
     }
 
-    fn layer(&self, layer: &LayerParameters, x: &Tensor, attention: &Attention) -> Result<Tensor> {
-        let mix = |x: &Tensor| linear(&attention.attend(&linear(x, &layer.qkv)?, layer)?, &layer.mix);
+    /// `drop` is applied to what the attention block and the feed-forward block add, parts 0 and 1.
+    fn layer(
+        &self,
+        layer: &LayerParameters,
+        x: &Tensor,
+        attention: &Attention,
+        drop: &dyn Fn(Tensor, usize) -> Result<Tensor>,
+    ) -> Result<Tensor> {
+        let mix = |x: &Tensor| {
+            let mixed = attention.attend(&operations::linear(x, &layer.qkv)?, layer)?;
+            drop(operations::linear(&mixed, &layer.mix)?, 0)
+        };
+        let feed_forward = |x: &Tensor| drop(self.feed_forward(layer, x)?, 1);
         match &layer.norms {
             Norms::After {
                 mix: mix_norm,
                 down: down_norm,
             } => {
                 let x = normalise(&(x + mix(x)?)?, mix_norm)?;
-                normalise(&(&x + self.feed_forward(layer, &x)?)?, down_norm)
+                normalise(&(&x + feed_forward(&x)?)?, down_norm)
             }
             Norms::Before {
                 mix: mix_norm,
@@ -106,13 +180,13 @@ impl DeviceBackbone {
                     Some(norm) => (x + mix(&normalise(x, norm)?)?)?,
                     None => (x + mix(x)?)?,
                 };
-                &x + self.feed_forward(layer, &normalise(&x, down_norm)?)?
+                &x + feed_forward(&normalise(&x, down_norm)?)?
             }
         }
     }
 
     fn feed_forward(&self, layer: &LayerParameters, x: &Tensor) -> Result<Tensor> {
-        let wide = linear(x, &layer.up)?;
+        let wide = operations::linear(x, &layer.up)?;
         let wide = if layer.gated {
             let inner = wide.dim(1)? / 2;
             let active = activate(&wide.narrow(1, 0, inner)?, self.parameters.activation)?;
@@ -120,6 +194,17 @@ impl DeviceBackbone {
         } else {
             activate(&wide, self.parameters.activation)?
         };
-        linear(&wide, &layer.down)
+        operations::linear(&wide, &layer.down)
+    }
+}
+
+/// The row of the table that each token takes.
+fn places_of(rows: &Rows, positions: &PositionTable) -> Result<Vec<usize>> {
+    let texts = rows.ranges.iter().map(|range| &rows.ids[range.clone()]);
+    let places: Vec<usize> = texts.flat_map(|ids| positions.places(ids)).collect();
+    let num_positions = positions.table.dim(0)?;
+    match places.iter().find(|&&place| place >= num_positions) {
+        Some(beyond) => candle_core::bail!("position {beyond} of {num_positions}"),
+        None => Ok(places),
     }
 }

@@ -67,6 +67,36 @@ impl Weighting {
     }
 }
 
+impl Weighting {
+    /// The same in double precision.
+    pub(crate) fn of_double(self, x: f64) -> f64 {
+        let positive = match self.activation {
+            SpladeActivation::Relu | SpladeActivation::Log1pRelu if x <= 0.0 => return 0.0,
+            SpladeActivation::Relu | SpladeActivation::Log1pRelu | SpladeActivation::Identity => x,
+            SpladeActivation::Softplus => x.max(0.0) + (-x.abs()).exp().ln_1p() + 0.0 * x,
+        };
+        match self.norm {
+            Norm::Identity => positive,
+            Norm::Log1p => positive.ln_1p(),
+            Norm::Log1pLog1p => positive.ln_1p().ln_1p(),
+        }
+    }
+
+    /// How fast the weight of a logit grows with it; 0 where relu has its corner, as in PyTorch.
+    pub(crate) fn slope(self, x: f64) -> f64 {
+        let (positive, slope) = match self.activation {
+            SpladeActivation::Relu | SpladeActivation::Log1pRelu if x <= 0.0 => return 0.0,
+            SpladeActivation::Relu | SpladeActivation::Log1pRelu | SpladeActivation::Identity => (x, 1.0),
+            SpladeActivation::Softplus => (x.max(0.0) + (-x.abs()).exp().ln_1p(), 1.0 / (1.0 + (-x).exp())),
+        };
+        match self.norm {
+            Norm::Identity => slope,
+            Norm::Log1p => slope / (1.0 + positive),
+            Norm::Log1pLog1p => slope / ((1.0 + positive) * (1.0 + positive.ln_1p())),
+        }
+    }
+}
+
 /// The rule by which a head pools.
 #[derive(Clone, Debug)]
 pub(crate) struct PoolRule {
@@ -98,5 +128,32 @@ mod tests {
         let identity = weighting(SpladeActivation::Identity, Norm::Identity);
         assert_eq!((identity.of(-3.0), identity.of(2.0)), (-3.0, 2.0));
         assert!(identity.of(f32::NAN).is_nan() && relu.of(f32::NAN).is_nan() && softplus.of(f32::NAN).is_nan());
+    }
+
+    #[test]
+    fn slopes_are_differences_in_double_precision() {
+        for activation in [
+            SpladeActivation::Relu,
+            SpladeActivation::Log1pRelu,
+            SpladeActivation::Softplus,
+            SpladeActivation::Identity,
+        ] {
+            for norm in [Norm::Identity, Norm::Log1p, Norm::Log1pLog1p] {
+                let rule = weighting(activation, norm);
+                for x in [-0.4, -0.1, 0.2, 3.0] {
+                    let difference = (rule.of_double(x + 1e-6) - rule.of_double(x - 1e-6)) / 2e-6;
+                    assert!((rule.slope(x) - difference).abs() < 1e-8, "{rule:?} at {x}");
+                    #[expect(clippy::cast_possible_truncation, reason = "a test value")]
+                    let single = f64::from(rule.of(x as f32));
+                    assert!((rule.of_double(x) - single).abs() < 1e-6, "{rule:?} at {x}");
+                }
+            }
+        }
+        assert_eq!(weighting(SpladeActivation::Relu, Norm::Log1p).slope(0.0), 0.0);
+        assert!(
+            weighting(SpladeActivation::Softplus, Norm::Log1p)
+                .of_double(f64::NAN)
+                .is_nan()
+        );
     }
 }

@@ -52,7 +52,7 @@ fn table(dense: &DenseEncoder) -> Lift {
     Lift::new(config, STEMS.map(str::to_owned).to_vec(), idf, &weights, means).expect("valid")
 }
 
-fn lifted() -> tempfile::TempDir {
+pub(super) fn lifted() -> tempfile::TempDir {
     let dir = tempfile::tempdir().expect("room for a temporary folder");
     let dense = DenseEncoder::open(&fixture("dense-lift"), None, Compute::default()).expect("opens");
     fs::create_dir(LiftedEncoder::dense_dir(dir.path())).expect("new");
@@ -63,7 +63,7 @@ fn lifted() -> tempfile::TempDir {
     dir
 }
 
-fn opened(dir: &Path) -> Result<LiftedEncoder, Error> {
+pub(super) fn opened(dir: &Path) -> Result<LiftedEncoder, Error> {
     LiftedEncoder::open(dir, Compute::default())
 }
 
@@ -242,7 +242,7 @@ type Damage = fn(&Path);
 
 #[test]
 fn damaged_directories_are_refused_by_name() {
-    let cases: [(Damage, &str); 13] = [
+    let cases: [(Damage, &str); 14] = [
         (|dir| remove(dir, "stems.txt"), "stems.txt: no such file"),
         (|dir| remove(dir, "lift.safetensors"), "lift.safetensors: no such file"),
         (
@@ -250,8 +250,12 @@ fn damaged_directories_are_refused_by_name() {
             "model.safetensors: no such file",
         ),
         (
+            |dir| replace(dir, "lifted.json", "\"version\": 1", "\"version\": 3"),
+            "field \"version\": 1 or 2 expected, 3 found",
+        ),
+        (
             |dir| replace(dir, "lifted.json", "\"version\": 1", "\"version\": 2"),
-            "field \"version\": 1 expected, 2 found",
+            "tensor \"gate\" is missing",
         ),
         (|dir| replace(dir, "lifted.json", "english", "french"), "\"analyzer\""),
         (|dir| replace(dir, "lifted.json", "\"top\"", "\"tops\""), "tops"),

@@ -6,6 +6,7 @@ mod damage;
 mod dense;
 mod exactness;
 mod families;
+mod gates;
 mod known_answers;
 mod layouts;
 mod lifted;

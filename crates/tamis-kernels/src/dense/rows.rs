@@ -1,8 +1,11 @@
 //! Rows of activations, quantised and packed into tiles.
 
-use super::{Precision, RowScale};
+use super::{MatrixView, Precision, RowScale};
 use crate::Kernels;
 use std::ops::Range;
+
+/// Inputs of a tile that are packed at a time, row by row.
+const INPUTS_PER_PASS: usize = 64;
 
 /// Some rows of X, packed for products with matrices of one precision; reused, it allocates nothing.
 #[derive(Debug, Default)]
@@ -72,6 +75,40 @@ impl PackedRows {
             }
         }
         self.scales.resize(num_rows, RowScale::default());
+    }
+
+    /// Packs columns `inputs` of rows `rows` of `left`, in single precision, in place of what was there.
+    pub(super) fn pack_view(
+        &mut self,
+        kernels: Kernels,
+        left: &MatrixView<'_>,
+        rows: Range<usize>,
+        inputs: &Range<usize>,
+    ) {
+        assert!(
+            rows.end <= left.rows() && inputs.end <= left.columns(),
+            "rows and inputs of the matrix"
+        );
+        if left.columns_are_dense() {
+            let column = |input| left.stored(inputs.start + input, &rows);
+            return self.pack_columns(kernels, inputs.len(), rows.len(), column);
+        }
+        self.lay_out(kernels, Precision::F32, rows.len(), inputs.len());
+        for bounds in self.starts.windows(2) {
+            let (start, height) = (bounds[0], bounds[1] - bounds[0]);
+            let words = &mut self.words[start * inputs.len()..][..height * inputs.len()];
+            // Pass by pass, so that the part of the tile that all its rows are written to stays in the nearest cache.
+            for (pass, words) in words.chunks_mut(INPUTS_PER_PASS * height).enumerate() {
+                let first = inputs.start + pass * INPUTS_PER_PASS;
+                let inputs = first..first + words.len() / height;
+                for at in 0..height {
+                    let row = left.stored(rows.start + start + at, &inputs);
+                    let words = words[at..].iter_mut().step_by(height);
+                    words.zip(row).for_each(|(word, x)| *word = x.to_bits());
+                }
+            }
+        }
+        self.scales.resize(rows.len(), RowScale::default());
     }
 
     /// Makes room, and tiles of nearly equal height: a last tile of one row would take as long as a high one.

@@ -7,7 +7,7 @@ use proptest::prelude::*;
 const PRECISIONS: [Precision; 3] = [Precision::F32, Precision::Int16, Precision::Int8];
 
 /// Values of about unit size, the same for a seed.
-fn noise(seed: u32, len: usize) -> Vec<f32> {
+pub(super) fn noise(seed: u32, len: usize) -> Vec<f32> {
     let mut state = seed.wrapping_mul(2_654_435_761).wrapping_add(1);
     let mut next = || {
         state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);

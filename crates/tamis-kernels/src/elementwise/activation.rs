@@ -26,6 +26,50 @@ pub(super) fn activate<const FMA: bool>(row: &mut [f32], activation: Activation)
     }
 }
 
+/// Applies `activation` to every value of `row` and multiplies `gradient` with its slope there.
+#[inline(always)]
+pub(super) fn activate_backward<const FMA: bool>(row: &mut [f32], gradient: &mut [f32], activation: Activation) {
+    match activation {
+        Activation::Gelu => differentiate(row, gradient, gelu_with_slope::<FMA>),
+        Activation::GeluTanh => differentiate(row, gradient, gelu_tanh_with_slope::<FMA>),
+        Activation::Relu => differentiate(row, gradient, |x| match x {
+            x if x <= 0.0 => (0.0, 0.0),
+            x => (x, 1.0),
+        }),
+        Activation::Silu => differentiate(row, gradient, |x| {
+            let share = sigmoid::<FMA>(x);
+            (x * share, share + x * share * (1.0 - share))
+        }),
+    }
+}
+
+/// `function` gives value and slope.
+#[inline(always)]
+fn differentiate(row: &mut [f32], gradient: &mut [f32], function: impl Fn(f32) -> (f32, f32)) {
+    for (x, gradient) in row.iter_mut().zip(gradient) {
+        let (value, slope) = function(*x);
+        *x = value;
+        *gradient *= slope;
+    }
+}
+
+/// The slope is `Phi(x) + x phi(x)`.
+#[inline(always)]
+fn gelu_with_slope<const FMA: bool>(x: f32) -> (f32, f32) {
+    const FRAC_1_SQRT_TAU: f32 = 0.398_942_3;
+    let share = fma::<FMA>(0.5, erf::<FMA>(x * std::f32::consts::FRAC_1_SQRT_2), 0.5);
+    let density = FRAC_1_SQRT_TAU * exp::<FMA>(-0.5 * x * x);
+    (x * share, fma::<FMA>(x, density, share))
+}
+
+#[inline(always)]
+fn gelu_tanh_with_slope<const FMA: bool>(x: f32) -> (f32, f32) {
+    const CUBIC: f32 = 0.044_715;
+    let share = sigmoid::<FMA>(TWO_SQRT_2_OVER_PI * fma::<FMA>(CUBIC * x * x, x, x));
+    let inner_slope = TWO_SQRT_2_OVER_PI * fma::<FMA>(3.0 * CUBIC * x, x, 1.0);
+    (x * share, fma::<FMA>(x * share * (1.0 - share), inner_slope, share))
+}
+
 #[inline(always)]
 fn gelu<const FMA: bool>(x: f32) -> f32 {
     let half = 0.5 * x;
@@ -56,10 +100,11 @@ fn erf<const FMA: bool>(x: f32) -> f32 {
     x * horner::<FMA, 7>(&over, square) / horner::<FMA, 5>(&under, square)
 }
 
+const TWO_SQRT_2_OVER_PI: f32 = 1.595_769;
+
 /// `tanh y = 2 sigmoid(2 y) - 1`, so half of `1 + tanh y` is a sigmoid.
 #[inline(always)]
 fn gelu_tanh<const FMA: bool>(x: f32) -> f32 {
-    const TWO_SQRT_2_OVER_PI: f32 = 1.595_769;
     let inner = TWO_SQRT_2_OVER_PI * fma::<FMA>(0.044_715 * x * x, x, x);
     x * sigmoid::<FMA>(inner)
 }
@@ -105,16 +150,39 @@ mod tests {
         }
     }
 
+    const ALL: [Activation; 4] = [
+        Activation::Gelu,
+        Activation::GeluTanh,
+        Activation::Relu,
+        Activation::Silu,
+    ];
+
+    #[test]
+    fn slopes_are_differences_of_the_definitions() {
+        for kernels in Kernels::available() {
+            for activation in ALL {
+                // No point lies where relu has a corner; 0 is looked at below.
+                let grid: Vec<f32> = (-601i16..=601).step_by(2).map(|x| f32::from(x) / 90.0).collect();
+                let (mut row, mut gradient) = (grid.clone(), vec![2.0; grid.len()]);
+                kernels.activate_backward(&mut row, &mut gradient, activation);
+                for ((x, value), slope) in grid.into_iter().map(f64::from).zip(row).zip(gradient) {
+                    let error = (f64::from(value) - exact(activation, x)).abs();
+                    assert!(error < 2e-6, "{kernels} {activation:?}({x}) is off by {error}");
+                    let difference = (exact(activation, x + 1e-4) - exact(activation, x - 1e-4)) / 1e-4;
+                    let error = (f64::from(slope) - difference).abs();
+                    assert!(error < 4e-6, "{kernels} {activation:?}'({x}) is off by {error}");
+                }
+            }
+            let (mut zero, mut gradient) = ([0.0], [1.0]);
+            kernels.activate_backward(&mut zero, &mut gradient, Activation::Relu);
+            assert_eq!((zero, gradient), ([0.0], [0.0]), "the slope of relu at 0 is PyTorch's");
+        }
+    }
+
     #[test]
     fn activations_agree_with_their_definitions() {
-        let all = [
-            Activation::Gelu,
-            Activation::GeluTanh,
-            Activation::Relu,
-            Activation::Silu,
-        ];
         for kernels in Kernels::available() {
-            for activation in all {
+            for activation in ALL {
                 let grid: Vec<f32> = (-600i16..=600).map(|x| f32::from(x) / 90.0).collect();
                 let mut row = grid.clone();
                 kernels.activate(&mut row, activation);
@@ -129,14 +197,17 @@ mod tests {
     #[test]
     fn what_is_no_number_stays_none() {
         for kernels in Kernels::available() {
-            for activation in [
-                Activation::Gelu,
-                Activation::GeluTanh,
-                Activation::Relu,
-                Activation::Silu,
-            ] {
+            for activation in ALL {
                 let mut row = [f32::NAN; 20];
                 kernels.activate(&mut row, activation);
+                assert!(row.iter().all(|x| x.is_nan()), "{kernels} {activation:?}");
+                let (mut row, mut gradient) = ([f32::NAN; 20], [1.0; 20]);
+                kernels.activate_backward(&mut row, &mut gradient, activation);
+                let mut values = row.iter().chain(&gradient);
+                assert!(
+                    values.all(|x| x.is_nan()) || activation == Activation::Relu,
+                    "{kernels} {activation:?}"
+                );
                 assert!(row.iter().all(|x| x.is_nan()), "{kernels} {activation:?}");
             }
         }

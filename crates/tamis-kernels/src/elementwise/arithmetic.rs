@@ -1,6 +1,7 @@
 //! Sums, products, rotations and maxima of rows.
 
-use crate::dense::Lanes;
+use super::fma;
+use crate::dense::{LANES, Lanes};
 
 #[inline(always)]
 pub(super) fn add<const FMA: bool>(row: &mut [f32], other: &[f32]) {
@@ -29,6 +30,29 @@ pub(super) fn max_of_rows<const FMA: bool>(best: &mut Lanes, rows: &[Lanes]) {
     }
 }
 
+#[inline(always)]
+pub(super) fn first_max_of_rows<const FMA: bool>(
+    best: &mut Lanes,
+    places: &mut [u32; LANES],
+    rows: &[Lanes],
+    first: u32,
+) {
+    for (place, row) in (first..).zip(rows) {
+        for ((best, at), &x) in best.iter_mut().zip(places.iter_mut()).zip(row) {
+            let above = x > *best;
+            *best = if above { x } else { *best };
+            *at = if above { place } else { *at };
+        }
+    }
+}
+
+#[inline(always)]
+pub(super) fn add_scaled<const FMA: bool>(row: &mut [f32], factor: f32, other: &[f32]) {
+    row.iter_mut()
+        .zip(other)
+        .for_each(|(x, &y)| *x = fma::<FMA>(factor, y, *x));
+}
+
 #[cfg(test)]
 mod tests {
     use crate::Kernels;
@@ -49,6 +73,17 @@ mod tests {
             let rows = [-1.0, 4.0, 2.0].map(|x| [x; 32]);
             kernels.max_of_rows(&mut best, &rows);
             assert_eq!(best, [4.0; 32]);
+
+            let (mut best, mut places) = ([0.0; 32], [9; 32]);
+            let rows = [-1.0, 4.0, 4.0, 2.0, f32::NAN].map(|x| [x; 32]);
+            kernels.first_max_of_rows(&mut best, &mut places, &rows[..1], 6);
+            assert_eq!((best, places), ([0.0; 32], [9; 32]), "nothing above");
+            kernels.first_max_of_rows(&mut best, &mut places, &rows, 6);
+            assert_eq!((best, places), ([4.0; 32], [7; 32]), "the first of equal ones");
+
+            let mut row = [1.0, 2.0];
+            kernels.add_scaled(&mut row, 0.5, &[2.0, -4.0, 7.0]);
+            assert_eq!(row, [2.0, 0.0]);
         }
     }
 }

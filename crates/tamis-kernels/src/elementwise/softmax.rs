@@ -5,15 +5,56 @@ use super::{fma, horner};
 use crate::dense::{LANES, Lanes};
 
 #[inline(always)]
-pub(super) fn softmax_columns<const FMA: bool>(rows: &mut [Lanes], sums: &mut Lanes) {
-    let mut largest = [f32::NEG_INFINITY; LANES];
-    max_of_rows::<FMA>(&mut largest, rows);
+pub(super) fn softmax_columns<const FMA: bool>(rows: &mut [Lanes], largest: &mut Lanes, sums: &mut Lanes) {
+    *largest = [f32::NEG_INFINITY; LANES];
+    max_of_rows::<FMA>(largest, rows);
     *sums = [0.0; LANES];
     for row in rows {
-        for ((x, largest), sum) in row.iter_mut().zip(&largest).zip(sums.iter_mut()) {
+        for ((x, largest), sum) in row.iter_mut().zip(largest.iter()).zip(sums.iter_mut()) {
             *x = exp::<FMA>(*x - largest);
             *sum += *x;
         }
+    }
+}
+
+#[inline(always)]
+pub(super) fn softmax_columns_backward<const FMA: bool>(
+    shares: &mut [Lanes],
+    gradients: &mut [Lanes],
+    sums: &Lanes,
+    means: &mut Lanes,
+) {
+    let factors = sums.map(|sum| 1.0 / sum);
+    *means = [0.0; LANES];
+    for (shares, gradients) in shares.iter_mut().zip(gradients.iter()) {
+        let lanes = shares.iter_mut().zip(gradients).zip(means.iter_mut().zip(&factors));
+        for ((share, &gradient), (mean, factor)) in lanes {
+            *share *= factor;
+            *mean = fma::<FMA>(*share, gradient, *mean);
+        }
+    }
+    for (shares, gradients) in shares.iter().zip(gradients) {
+        let lanes = shares.iter().zip(gradients).zip(means.iter());
+        lanes.for_each(|((share, gradient), mean)| *gradient = share * (*gradient - mean));
+    }
+}
+
+/// What a softmax and its gradient need of scores that are elsewhere.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Softmax {
+    pub(crate) largest: f32,
+    /// One over the sum of the powers.
+    pub(crate) factor: f32,
+    /// The mean gradient of the shares, weighted by them.
+    pub(crate) mean: f32,
+}
+
+#[inline(always)]
+pub(super) fn softmax_row_backward<const FMA: bool>(scores: &mut Lanes, gradients: &mut Lanes, softmax: Softmax) {
+    for (score, gradient) in scores.iter_mut().zip(gradients) {
+        let share = exp::<FMA>(*score - softmax.largest) * softmax.factor;
+        *score = share;
+        *gradient = share * (*gradient - softmax.mean);
     }
 }
 
@@ -69,8 +110,9 @@ mod tests {
             let mut rows: Vec<Lanes> = (0u8..19)
                 .map(|row| std::array::from_fn(|lane| at(row, u8::try_from(lane).expect("32 lanes"))))
                 .collect();
-            let mut sums = [0.0; LANES];
-            kernels.softmax_columns(&mut rows, &mut sums);
+            let (mut largest, mut sums) = ([0.0; LANES], [0.0; LANES]);
+            kernels.softmax_columns(&mut rows, &mut largest, &mut sums);
+            assert_eq!((largest[0], largest[1]), (4.5, 3.5));
             for (lane, sum) in sums.into_iter().enumerate() {
                 let expected: f32 = (0u8..19).map(|row| (f32::from(row) / 4.0 - 4.5).exp()).sum();
                 assert!((sum - expected).abs() < 1e-5, "{kernels}: {sum}, {expected} expected");
@@ -80,6 +122,36 @@ mod tests {
                         "{kernels}"
                     );
                 }
+            }
+        }
+    }
+
+    #[test]
+    fn the_gradient_of_a_softmax_is_its_formula_by_columns_and_by_rows() {
+        for kernels in Kernels::available() {
+            let mut scores: Vec<Lanes> = [0.5, -1.0, 2.0].map(|x| [x; LANES]).to_vec();
+            let upstream: [f32; 3] = [1.0, -2.0, 0.25];
+            let mut gradients: Vec<Lanes> = upstream.map(|x| [x; LANES]).to_vec();
+            let total: f32 = [0.5f32, -1.0, 2.0].iter().map(|x| x.exp()).sum();
+            let shares = [0.5f32, -1.0, 2.0].map(|x| x.exp() / total);
+            let mean: f32 = shares.iter().zip(upstream).map(|(share, x)| share * x).sum();
+            let expected = [0, 1, 2].map(|at| shares[at] * (upstream[at] - mean));
+            let (mut largest, mut sums, mut means) = ([0.0; LANES], [0.0; LANES], [0.0; LANES]);
+            let mut by_row = scores.clone();
+            kernels.softmax_columns(&mut scores, &mut largest, &mut sums);
+            kernels.softmax_columns_backward(&mut scores, &mut gradients, &sums, &mut means);
+            for at in 0..3 {
+                assert!((scores[at][5] - shares[at]).abs() < 1e-6, "{kernels}");
+                assert!((gradients[at][31] - expected[at]).abs() < 1e-6, "{kernels}");
+                let mut gradient = [upstream[at]; LANES];
+                let softmax = Softmax {
+                    largest: largest[0],
+                    factor: 1.0 / sums[0],
+                    mean: means[0],
+                };
+                kernels.softmax_row_backward(&mut by_row[at], &mut gradient, softmax);
+                assert!((by_row[at][9] - shares[at]).abs() < 1e-6, "{kernels}");
+                assert!((gradient[0] - expected[at]).abs() < 1e-6, "{kernels}");
             }
         }
     }

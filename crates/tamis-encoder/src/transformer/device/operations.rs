@@ -7,7 +7,7 @@ use crate::transformer::{HiddenActivation, LinearParameters, Norm, NormParameter
 use candle_core::{D, Result, Tensor};
 
 /// `x W^T + b` for the rows of `x`, `[rows, inputs]`.
-pub(super) fn linear(x: &Tensor, parameters: &LinearParameters) -> Result<Tensor> {
+pub(crate) fn linear(x: &Tensor, parameters: &LinearParameters) -> Result<Tensor> {
     let product = x.matmul(&parameters.weight.t()?)?;
     match &parameters.bias {
         Some(bias) => product.broadcast_add(bias),
@@ -46,7 +46,7 @@ pub(super) fn activate(x: &Tensor, activation: HiddenActivation) -> Result<Tenso
 }
 
 /// The weight of a logit.
-pub(super) fn weigh(logits: &Tensor, weighting: Weighting) -> Result<Tensor> {
+pub(crate) fn weigh(logits: &Tensor, weighting: Weighting) -> Result<Tensor> {
     let positive = match weighting.activation {
         SpladeActivation::Relu | SpladeActivation::Log1pRelu => logits.relu()?,
         SpladeActivation::Identity => logits.clone(),

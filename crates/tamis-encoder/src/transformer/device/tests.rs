@@ -11,6 +11,17 @@ const WIDTH: usize = 8;
 const INNER: usize = 6;
 const VOCABULARY: usize = 11;
 
+/// The two ways of computing that the CPU has.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Way {
+    /// As on any device.
+    Padded,
+    /// As on the CPU.
+    Ragged,
+}
+
+const WAYS: [Way; 2] = [Way::Padded, Way::Ragged];
+
 /// Hands out variables of numbers that look random, in double precision.
 #[derive(Default)]
 struct Source {
@@ -130,7 +141,19 @@ fn batch(texts: &[&[u32]]) -> Rows {
     rows
 }
 
-const TEXTS: [&[u32]; 3] = [&[2, 5, 7, 3, 9, 4, 6], &[8, 0], &[10, 10, 1, 3]];
+const TEXTS: [&[u32]; 5] = [&[2, 5, 7, 3, 9, 4, 6], &[8, 0], &[], &[10, 10, 1, 3], &[5]];
+
+/// Dropout by site, place in the text and column.
+fn dropout(x: &Tensor, texts: &[usize], site: usize) -> Result<Tensor> {
+    let places = texts.iter().flat_map(|&length| 0..length);
+    let factor = |at: usize| f64::from(u8::from(!(at * 7 + site).is_multiple_of(5))) * 1.25;
+    let factors = places.flat_map(|place| (0..WIDTH).map(move |column| factor(place * WIDTH + column)));
+    x.mul(&Tensor::from_vec(
+        factors.collect::<Vec<f64>>(),
+        x.shape(),
+        &Device::Cpu,
+    )?)
+}
 
 fn rule(pooling: Pooling, activation: SpladeActivation) -> PoolRule {
     let norm = match activation {
@@ -164,21 +187,38 @@ impl Model {
         }
     }
 
+    fn hidden(&self, rows: &Rows, dropout: Option<Dropout<'_>>, way: Way) -> Tensor {
+        let hidden = match way {
+            Way::Padded => self.backbone.forward_in_blocks(rows, (None, dropout), 3),
+            Way::Ragged => self.backbone.forward_from(rows, None, dropout),
+        };
+        hidden.expect("fits")
+    }
+
+    fn pool(&self, hidden: &Tensor, rows: &Rows, rule: &PoolRule, way: Way) -> Tensor {
+        let pooled = match way {
+            Way::Padded => self.head.pool_tiled(hidden, &Padded::new(&rows.ranges), rule, 4),
+            Way::Ragged => self.head.pool(hidden, &rows.ranges, rule),
+        };
+        pooled.expect("fits")
+    }
+
     /// Sums weights with factors that differ, so that no gradient is zero by symmetry.
-    fn loss(&self, rows: &Rows, rule: &PoolRule) -> Tensor {
-        let hidden = self.backbone.forward_in_blocks(rows, 3).expect("fits");
-        let pooled = self.head.pool(&hidden, &rows.ranges, rule).expect("fits");
+    fn loss(&self, rows: &Rows, rule: &PoolRule, way: Way) -> Tensor {
+        let hidden = self.hidden(rows, Some(&dropout), way);
+        let pooled = self.pool(&hidden, rows, rule, way);
         let factors: Vec<f64> = (0..pooled.elem_count()).map(|at| (at as f64 * 0.7).sin()).collect();
         let factors = Tensor::from_vec(factors, pooled.shape(), &Device::Cpu).expect("as many");
+        let factors = factors.to_dtype(pooled.dtype()).expect("numbers");
         (pooled * factors).expect("one shape").sum_all().expect("a number")
     }
 
     /// Compares the gradient of some elements of every variable with a central difference.
-    fn check_gradients(&self, rule: &PoolRule) {
+    fn check_gradients(&self, rule: &PoolRule, way: Way) {
         let rows = batch(&TEXTS);
-        let gradients = self.loss(&rows, rule).backward().expect("differentiable");
+        let gradients = self.loss(&rows, rule, way).backward().expect("differentiable");
         let loss = || {
-            let loss = self.loss(&rows, rule);
+            let loss = self.loss(&rows, rule, way);
             loss.to_scalar::<f64>().expect("a number")
         };
         for (at, variable) in self.variables.iter().enumerate() {
@@ -199,7 +239,7 @@ impl Model {
                 let error = (difference - gradient[element]).abs();
                 assert!(
                     error < 1e-5 * (1.0 + difference.abs()),
-                    "variable {at} {:?}, element {element}: {}, {difference} expected",
+                    "{way:?}, variable {at} {:?}, element {element}: {}, {difference} expected",
                     variable.shape(),
                     gradient[element]
                 );
@@ -222,14 +262,39 @@ fn assert_near(a: &Tensor, b: &Tensor) {
 
 #[test]
 fn gradients_of_rotary_gated_models_reach_every_parameter() {
-    Model::new(modern, false).check_gradients(&rule(Pooling::Max, SpladeActivation::Relu));
-    Model::new(modern, true).check_gradients(&rule(Pooling::Sum, SpladeActivation::Log1pRelu));
+    for way in WAYS {
+        Model::new(modern, false).check_gradients(&rule(Pooling::Max, SpladeActivation::Relu), way);
+        Model::new(modern, true).check_gradients(&rule(Pooling::Sum, SpladeActivation::Log1pRelu), way);
+    }
 }
 
 #[test]
 fn gradients_of_models_with_tables_reach_every_parameter() {
-    Model::new(classic, true).check_gradients(&rule(Pooling::Max, SpladeActivation::Log1pRelu));
-    Model::new(classic, false).check_gradients(&rule(Pooling::Sum, SpladeActivation::Relu));
+    for way in WAYS {
+        Model::new(classic, true).check_gradients(&rule(Pooling::Max, SpladeActivation::Log1pRelu), way);
+        Model::new(classic, false).check_gradients(&rule(Pooling::Sum, SpladeActivation::Relu), way);
+        Model::new(classic, false).check_gradients(&rule(Pooling::Cls, SpladeActivation::Softplus), way);
+    }
+}
+
+#[test]
+fn ragged_rows_are_as_padded_ones() {
+    for parameters in [modern, classic] {
+        let (model, rows) = (Model::new(parameters, true), batch(&TEXTS));
+        for dropout in [None, Some(&dropout as Dropout<'_>)] {
+            let [padded, ragged] = WAYS.map(|way| model.hidden(&rows, dropout, way));
+            assert_near(&ragged, &padded);
+            let below = model.backbone.forward_from(&rows, Some(&padded), dropout);
+            let (states, queries) = ((Some(&padded), dropout), QUERIES_PER_BLOCK);
+            let expected = model.backbone.forward_in_blocks(&rows, states, queries);
+            assert_near(&below.expect("fits"), &expected.expect("fits"));
+            for activation in [SpladeActivation::Relu, SpladeActivation::Softplus] {
+                let rule = rule(Pooling::Max, activation);
+                let [padded, ragged] = WAYS.map(|way| model.pool(&ragged, &rows, &rule, way));
+                assert_near(&ragged, &padded);
+            }
+        }
+    }
 }
 
 #[test]
@@ -250,7 +315,8 @@ fn blocks_of_queries_change_nothing() {
             let rows = batch(texts);
             let whole = model.backbone.forward(&rows).expect("fits");
             for queries in [1, 2, 5] {
-                let blocked = model.backbone.forward_in_blocks(&rows, queries).expect("fits");
+                let blocked = model.backbone.forward_in_blocks(&rows, (None, None), queries);
+                let blocked = blocked.expect("fits");
                 assert_near(&blocked, &whole);
             }
         }
