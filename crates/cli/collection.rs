@@ -46,7 +46,7 @@ pub struct Target {
 
 /// What [`fill`] puts into a collection.
 pub struct Filling<'a> {
-    /// The model of a new collection; `lexical` where there is none.
+    /// The model of a new collection; the default one where there is none.
     pub model: Option<&'a str>,
     /// Where and how exactly it computes.
     pub compute: Compute,
@@ -88,7 +88,7 @@ pub fn fill(target: &Target, name: &str, filling: &Filling<'_>, broken: &mut Bro
 fn make(engine: &Engine, target: &Target, name: &str, filling: &Filling<'_>) -> anyhow::Result<Arc<Collection>> {
     let mut config = CollectionConfig::new(name);
     config.fields = FieldSchema::new(target.fields.iter().map(|field| (field.0.clone(), field.1)).collect())?;
-    let spec = filling.model.unwrap_or("lexical");
+    let spec = filling.model.unwrap_or(tamis_encoder::DEFAULT_MODEL);
     config.model = Some(spec.to_owned());
     let long = filling.long.unwrap_or_default();
     let encoder = encoding::open_model_for(spec, filling.input, long, filling.compute)?;

@@ -8,9 +8,9 @@ pub struct ComputeArgs {
     /// Where checkpoints compute: cpu, cuda (the first GPU) or cuda:N
     #[arg(long, default_value_t = Compute::default().device)]
     device: DeviceChoice,
-    /// How exactly checkpoints compute on the CPU: f32, int16 or int8
-    #[arg(long, default_value_t = Compute::default().precision)]
-    precision: Precision,
+    /// How exactly checkpoints compute on the CPU: f32, int16 or int8 [default: int8 for models stored in 8 bits, else f32]
+    #[arg(long)]
+    precision: Option<Precision>,
 }
 
 impl ComputeArgs {

@@ -77,7 +77,8 @@ impl DevelopmentSet {
         let index = standalone::open(&path)?;
         let encoder = QueryEncoder::for_vectors(&index);
         let vectors = self.queries.iter().map(|query| {
-            let vector = encoder.tokens(expander.query(&query.text).tokens)?;
+            let weighting = expander.lift().config().query_weighting;
+            let vector = encoder.vector(expander.query(&query.text).tokens, weighting)?;
             Ok((query.id.clone(), vector))
         });
         let workload = Workload::new(vectors.collect::<anyhow::Result<_>>()?);

@@ -124,7 +124,8 @@ fn of_encoder(error: &tamis_encoder::Error) -> Option<Exit> {
         | Error::MissingTensor { .. }
         | Error::TensorShape { .. }
         | Error::TensorType { .. }
-        | Error::TensorValue { .. } => Some(Exit::Corrupt),
+        | Error::TensorValue { .. }
+        | Error::TensorRange { .. } => Some(Exit::Corrupt),
         Error::Unsupported { .. } => Some(Exit::Mismatch),
         Error::TrainingState { .. } => Some(Exit::Corrupt),
         Error::DevicePrecision { .. } | Error::DeviceNotBuilt { .. } | Error::TrainingOption { .. } => {
@@ -157,6 +158,7 @@ fn of_train(error: &tamis_train::Error) -> Option<Exit> {
     match error {
         Error::LiftOption { .. }
         | Error::OutputExists { .. }
+        | Error::CollectionExists { .. }
         | Error::RecipeOption { .. }
         | Error::Recipe { .. }
         | Error::UnknownPreset { .. }
@@ -165,7 +167,7 @@ fn of_train(error: &tamis_train::Error) -> Option<Exit> {
         | Error::TooFewRows { .. }
         | Error::TooFewPassages { .. }
         | Error::NeverEvaluated { .. } => Some(Exit::Usage),
-        Error::NoRun { .. } => Some(Exit::NotFound),
+        Error::NoRun { .. } | Error::NoPairs { .. } => Some(Exit::NotFound),
         Error::Checkpoint { .. } => Some(Exit::Corrupt),
         Error::DataChanged { .. } => Some(Exit::Mismatch),
         Error::Encode(error) => of_encoder(error),

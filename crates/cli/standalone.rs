@@ -119,29 +119,26 @@ impl<'a> QueryEncoder<'a> {
             return Err(failure(Exit::Usage, message));
         };
         let encodings = encoder.encode(InputKind::Query, texts)?;
-        let times_idf = matches!(encoder.query_weighting(), QueryWeighting::TimesIndexIdf);
         encodings
             .into_iter()
-            .map(|encoding| self.vector(encoding.tokens, times_idf))
+            .map(|encoding| self.vector(encoding.tokens, encoder.query_weighting()))
             .collect()
     }
 
     /// The vector of ready token weights. Tokens that the index does not know match nothing and are dropped.
     pub fn tokens(&self, tokens: Vec<(String, f32)>) -> anyhow::Result<SparseVector> {
-        self.vector(tokens, false)
+        self.vector(tokens, QueryWeighting::Model)
     }
 
-    fn vector(&self, tokens: Vec<(String, f32)>, times_idf: bool) -> anyhow::Result<SparseVector> {
+    /// The vector of token weights that still need what `weighting` says.
+    pub fn vector(&self, tokens: Vec<(String, f32)>, weighting: QueryWeighting) -> anyhow::Result<SparseVector> {
         let num_docs = u64::from(self.index.num_docs());
         let known = tokens
             .into_iter()
             .filter_map(|(token, weight)| Some((self.term(&token)?, weight)));
-        let weighted = known.map(|(term, weight)| match times_idf {
-            true => (
-                term,
-                weight * tamis_encoder::lexical::idf(num_docs, u64::from(self.index.term_df(term))),
-            ),
-            false => (term, weight),
+        let weighted = known.map(|(term, weight)| {
+            let df = u64::from(self.index.term_df(term));
+            (term, weight * weighting.factor(num_docs, df))
         });
         Ok(SparseVector::from_pairs(weighted.collect())?)
     }

@@ -24,6 +24,8 @@ fn a_file_fills_a_collection() {
         "documents.jsonl",
         "--collection",
         "kitchen",
+        "--model",
+        "lexical",
         "--field",
         "year=integer",
         "--json",
@@ -85,6 +87,8 @@ fn a_broken_file_makes_no_collection() {
         "broken.jsonl",
         "--collection",
         "kitchen",
+        "--model",
+        "lexical",
         "--field",
         "year=integer",
     ];
@@ -101,6 +105,50 @@ fn a_broken_file_makes_no_collection() {
         (3, &3.into()),
         "{}",
         skipping.stderr
+    );
+}
+
+#[test]
+fn a_held_out_source_becomes_a_judged_collection() {
+    let folder = tempfile::tempdir().expect("temporary folder");
+    let folder = folder.path();
+    let pairs = r#"{"src": "faq/one", "query": "how to sift flour", "text": "Shake the flour through a sieve."}
+{"src": "faq/one", "query": "what is a sieve", "text": "A sieve is a mesh for flour."}
+{"src": "news", "query": "mill burns", "text": "The mill burnt."}
+"#;
+    fs::write(folder.join("pairs.jsonl"), pairs).expect("writable");
+    let hold_out = |more: &[&str]| {
+        let args = ["hold-out", "--pairs", "pairs.jsonl", "-o", "dev"];
+        run(folder, &[&args[..], more].concat())
+    };
+    let made = hold_out(&["--source", "faq/one", "--source", "news", "--json"]).json();
+    assert_eq!(
+        (&made[0]["num_queries"], &made[1]["num_passages"]),
+        (&2.into(), &1.into())
+    );
+    let args = [
+        "eval",
+        "dev/faq-one",
+        "--model",
+        "lexical",
+        "--metrics",
+        "recall@2",
+        "--json",
+    ];
+    assert_eq!(succeed(folder, &args).json()["metrics"]["recall@2"], 1.0);
+    let again = hold_out(&["--source", "news"]);
+    assert!(
+        again.code == 2 && again.stderr.contains("dev/news"),
+        "{} {}",
+        again.code,
+        again.stderr
+    );
+    let unknown = hold_out(&["--source", "forum"]);
+    assert!(
+        unknown.code == 4 && unknown.stderr.contains("\"forum\""),
+        "{} {}",
+        unknown.code,
+        unknown.stderr
     );
 }
 

@@ -32,7 +32,11 @@ fn anserini_lines_have_contents_and_whole_numbers() {
     let folder = folder();
     let folder = folder.path();
     let encode = |args: &[&str]| {
-        let args = [&["encode", "documents.jsonl", "-o", "out.jsonl"], args].concat();
+        let args = [
+            &["encode", "documents.jsonl", "--model", "lexical", "-o", "out.jsonl"],
+            args,
+        ]
+        .concat();
         succeed(folder, &args);
         lines(&folder.join("out.jsonl"))
     };
@@ -49,7 +53,10 @@ fn anserini_lines_have_contents_and_whole_numbers() {
     let ceil = encode(&["--quantise", "unicoil"]);
     let weight = plain[2]["vector"]["mesh"].as_f64().expect("a weight");
     assert_eq!(ceil[2]["vector"]["mesh"].as_f64(), Some((weight / 5.0 * 256.0).ceil()));
-    let wrong = run(folder, &["encode", "documents.jsonl", "--quantise", "x100"]);
+    let wrong = run(
+        folder,
+        &["encode", "documents.jsonl", "--model", "lexical", "--quantise", "x100"],
+    );
     assert!(wrong.code == 2 && wrong.stderr.contains("pyserini"), "{}", wrong.stderr);
 }
 
@@ -88,6 +95,8 @@ fn matrices_hold_the_same_vectors() {
             &[
                 "encode",
                 "documents.jsonl",
+                "--model",
+                "lexical",
                 "--format",
                 format,
                 "-o",
@@ -141,13 +150,25 @@ fn matrices_hold_the_same_vectors() {
     let report = succeed(folder, &["index", "out.csr", "-o", "index", "--json"]).json();
     assert_eq!(report["num_docs"], 3);
     fs::write(folder.join("query.jsonl"), "{\"id\": 1, \"text\": \"new mesh\"}\n").expect("writable");
-    let numbered = ["encode", "query.jsonl", "--format", "csr", "-o", "query.csr"];
+    let numbered = [
+        "encode",
+        "query.jsonl",
+        "--model",
+        "lexical",
+        "--format",
+        "csr",
+        "-o",
+        "query.csr",
+    ];
     let numbered = [&numbered[..], &["--vocabulary", "out.csr.vocabulary.jsonl"]].concat();
     succeed(folder, &numbered);
     let extended = lines(&folder.join("query.csr.vocabulary.jsonl"));
     assert_eq!(extended[..vocabulary.len()], vocabulary[..]);
     assert_eq!(extended[vocabulary.len()..], [json!("new")]);
-    let piped = run(folder, &["encode", "documents.jsonl", "--format", "csr"]);
+    let piped = run(
+        folder,
+        &["encode", "documents.jsonl", "--model", "lexical", "--format", "csr"],
+    );
     assert!(piped.code == 2 && piped.stderr.contains("--output"), "{}", piped.stderr);
 }
 
@@ -248,7 +269,17 @@ fn refuse(folder: &Path, (args, file): (&[&str], &str), code: i32, needle: &str)
 fn parts_of_something_else_are_refused() {
     let folder = folder();
     let folder = folder.path();
-    let args = ["encode", "-", "-o", "out", "--resume", "--part-texts", "512"];
+    let args = [
+        "encode",
+        "-",
+        "--model",
+        "lexical",
+        "-o",
+        "out",
+        "--resume",
+        "--part-texts",
+        "512",
+    ];
     killed_after_a_part(folder, &args, &many());
     let other = many().replace("sieve 3 ", "colander 3 ");
     fs::write(folder.join("other.jsonl"), other).expect("writable");
@@ -269,7 +300,7 @@ fn the_cache_saves_encoding_and_changes_nothing() {
     let folder = folder();
     let folder = folder.path();
     fs::write(folder.join("many.jsonl"), many()).expect("writable");
-    let plain = ["encode", "many.jsonl", "-o", "out.jsonl"];
+    let plain = ["encode", "many.jsonl", "--model", "lexical", "-o", "out.jsonl"];
     succeed(folder, &plain);
     let expected = fs::read(folder.join("out.jsonl")).expect("written");
     let cached = [&plain[..], &["--cache", "cache", "--json"]].concat();

@@ -128,7 +128,7 @@ fn a_lifted_model_evaluates_indexes_and_searches() {
     assert_eq!(found["hits"][0]["id"], "d3", "{found}");
     let args = ["encode", "background.jsonl", "--model", "models/mine"];
     let vectors = succeed(folder, &args).stdout;
-    let lexical = succeed(folder, &["encode", "background.jsonl"]).stdout;
+    let lexical = succeed(folder, &["encode", "background.jsonl", "--model", "lexical"]).stdout;
     let terms = |text: &str| text.matches("\":").count();
     assert!(
         terms(&vectors) > terms(&lexical) + 20,
@@ -171,7 +171,9 @@ fn the_same_inputs_give_the_same_bytes() {
         "lifted.json",
         "lift.safetensors",
         "stems.txt",
-        "dense/model.safetensors",
+        "dense/model-00001-of-00002.safetensors",
+        "dense/model-00002-of-00002.safetensors",
+        "dense/model.safetensors.index.json",
         "dense/modules.json",
     ] {
         assert!(names.contains(&name), "{name}: {names:?}");

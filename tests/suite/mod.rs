@@ -1,6 +1,7 @@
 //! One flow a file.
 
 mod collections;
+mod default_model;
 mod demo;
 mod dense_vectors;
 mod devices;

@@ -25,7 +25,11 @@ fn ids(run: &str) -> Vec<&str> {
 fn documents_are_indexed_and_found() {
     let folder = folder();
     let folder = folder.path();
-    let report = succeed(folder, &["index", "documents.jsonl", "-o", "mine", "--json"]).json();
+    let report = succeed(
+        folder,
+        &["index", "documents.jsonl", "--model", "lexical", "-o", "mine", "--json"],
+    )
+    .json();
     assert_eq!(report["num_docs"], 3);
     let found = succeed(folder, &["search", "--index", "mine", "fine sieves", "--json"]).json();
     let ids: Vec<&str> = found["hits"]
@@ -60,7 +64,10 @@ fn documents_are_indexed_and_found() {
 fn encoded_vectors_index_to_the_same_scores() {
     let folder = folder();
     let folder = folder.path();
-    succeed(folder, &["encode", "documents.jsonl", "-o", "vectors.jsonl"]);
+    succeed(
+        folder,
+        &["encode", "documents.jsonl", "--model", "lexical", "-o", "vectors.jsonl"],
+    );
     let line = fs::read_to_string(folder.join("vectors.jsonl")).expect("written");
     assert!(line.starts_with(r#"{"id":"drum","vector":{"#), "{line}");
     fs::write(
@@ -68,13 +75,18 @@ fn encoded_vectors_index_to_the_same_scores() {
         "{\"id\": \"q1\", \"text\": \"fine sieve\"}\n{\"id\": \"q2\", \"text\": \".\"}\n",
     )
     .expect("writable");
-    succeed(folder, &["index", "documents.jsonl", "-o", "texts"]);
+    succeed(
+        folder,
+        &["index", "documents.jsonl", "--model", "lexical", "-o", "texts"],
+    );
     succeed(folder, &["index", "vectors.jsonl", "-o", "vectors"]);
     succeed(
         folder,
         &[
             "encode",
             "queries.jsonl",
+            "--model",
+            "lexical",
             "--kind",
             "query",
             "-o",
@@ -155,6 +167,30 @@ fn integer_weights_are_kept_exactly_and_runs_are_scored() {
     )
     .json();
     assert_eq!(scored[0]["metrics"]["mrr@10"], 0.5);
+    fs::write(folder.join("other.trec"), "q Q0 a 1 9 other\n").expect("writable");
+    let compare = [
+        "eval",
+        "--qrels",
+        "qrels.tsv",
+        "run.trec",
+        "--against",
+        "other.trec",
+        "--metrics",
+        "mrr@10",
+    ];
+    let compared = succeed(folder, &[&compare[..], &["--json"]].concat()).json();
+    let against = &compared[0]["against"][0];
+    assert_eq!(
+        (&against["other_mean"], &against["num_worse"]),
+        (&1.0.into(), &1.into()),
+        "{compared}"
+    );
+    assert_eq!(against["p_value"], 1.0, "one query tells nothing");
+    let table = succeed(folder, &compare).stdout;
+    assert!(
+        table.contains("-0.5000") && table.contains("run.trec against other.trec"),
+        "{table}"
+    );
     let below = run(
         folder,
         &["eval", "--qrels", "qrels.tsv", "run.trec", "--fail-under", "mrr@10=0.6"],
@@ -209,7 +245,10 @@ fn matrices_are_indexed_by_number() {
 fn wrong_input_gets_a_clear_error_and_loses_nothing() {
     let folder = folder();
     let folder = folder.path();
-    succeed(folder, &["index", "documents.jsonl", "-o", "mine"]);
+    succeed(
+        folder,
+        &["index", "documents.jsonl", "--model", "lexical", "-o", "mine"],
+    );
     let index = folder.join("mine/index.tamis");
     let before = fs::read(&index).expect("written");
 
@@ -218,7 +257,7 @@ fn wrong_input_gets_a_clear_error_and_loses_nothing() {
         format!("{DOCUMENTS}{{\"id\": 3, \"text\"\n"),
     )
     .expect("writable");
-    let broken = run(folder, &["index", "broken.jsonl", "-o", "mine"]);
+    let broken = run(folder, &["index", "broken.jsonl", "--model", "lexical", "-o", "mine"]);
     assert_eq!(broken.code, 1);
     assert!(broken.stderr.contains("broken.jsonl:4"), "{}", broken.stderr);
     assert_eq!(
@@ -231,12 +270,23 @@ fn wrong_input_gets_a_clear_error_and_loses_nothing() {
         1,
         "nothing is left behind"
     );
-    let skipped = run(folder, &["index", "broken.jsonl", "-o", "other", "--skip-broken"]);
+    let skipped = run(
+        folder,
+        &[
+            "index",
+            "broken.jsonl",
+            "--model",
+            "lexical",
+            "-o",
+            "other",
+            "--skip-broken",
+        ],
+    );
     assert_eq!(skipped.code, 3, "{}", skipped.stderr);
 
     let twice = format!("{DOCUMENTS}{DOCUMENTS}");
     fs::write(folder.join("twice.jsonl"), twice).expect("writable");
-    let twice = run(folder, &["index", "twice.jsonl", "-o", "mine"]);
+    let twice = run(folder, &["index", "twice.jsonl", "--model", "lexical", "-o", "mine"]);
     assert!(twice.code == 1 && twice.stderr.contains("drum"), "{}", twice.stderr);
 
     truncated(folder, &before);

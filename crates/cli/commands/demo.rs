@@ -3,7 +3,6 @@
 use super::search;
 use super::serve::{self, Address};
 use crate::collection;
-use crate::encoding;
 use crate::exit::Exit;
 use crate::input::Record;
 use crate::judged;
@@ -13,6 +12,7 @@ use serde_json::json;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Instant;
+use tamis_encoder::DEFAULT_MODEL;
 use tamis_engine::{Collection, CollectionConfig, Engine, Mode, SearchRequest};
 use tamis_eval::{Evaluation, LineReader, Metric, Qrels, Run, ScoredDocument};
 
@@ -23,7 +23,7 @@ const QRELS: &str = include_str!("../../../tests/data/demo/qrels/test.tsv");
 /// Documents found for each query of the evaluation.
 const DEPTH: usize = 100;
 
-/// Queries that are answered in print. The last shares no word with its answer: `lexical` must miss it.
+/// Queries that are answered in print. The last shares no word with its answer, which BM25 must miss.
 const SHOWN: [&str; 4] = ["q-astro-01", "q-earth-06", "q-art-03", "q-food-16"];
 
 /// Arguments of `tamis demo`.
@@ -68,15 +68,14 @@ fn records(lines: &str) -> anyhow::Result<Vec<Record>> {
 fn index(engine: &Engine, quiet: bool) -> anyhow::Result<Arc<Collection>> {
     let start = Instant::now();
     let documents = records(CORPUS)?;
-    let encoder = encoding::lexical_for(documents.iter().filter_map(Record::joined_text))?;
+    let encoder = tamis_encoder::open(DEFAULT_MODEL)?;
     let mut config = CollectionConfig::new("demo");
-    config.model = Some("lexical".to_owned());
+    config.model = Some(DEFAULT_MODEL.to_owned());
     config.fields = serde_json::from_value(json!({"topic": "keyword", "year": "integer"}))?;
     let collection = collection::create(engine, &config, encoder, documents)?;
     if !quiet {
         output::line(&format!(
-            "Indexed {} passages in {:.0} ms with the model-free encoder `lexical` (BM25 as sparse vectors);\n\
-             a trained model will take its place.\n",
+            "Indexed {} passages in {:.0} ms with the model `{DEFAULT_MODEL}`, which is part of this program.\n",
             collection.num_docs(),
             start.elapsed().as_secs_f64() * 1e3
         ));
@@ -109,7 +108,7 @@ fn show_answers(collection: &Collection, queries: &[Record], qrels: &Qrels) -> a
         };
         let response = collection.searcher().search(&request)?;
         let hint = match kind_of(query) {
-            "paraphrase" => "  (shares no word with its answer: this needs a trained model)",
+            "paraphrase" => "  (shares no word with its answer)",
             _ => "",
         };
         output::line(&format!("? {}{hint}", text_of(query)));
@@ -133,7 +132,7 @@ fn evaluate(collection: &Collection, queries: &[Record], qrels: &Qrels, as_json:
         .collect::<Result<_, _>>()?;
     let modes = [
         ("bm25", "bm25", Mode::Bm25),
-        ("sparse", "sparse (lexical)", Mode::Sparse),
+        ("sparse", "sparse (tamis-small)", Mode::Sparse),
         ("fused", "fused", Mode::Fused),
     ];
     let mut evaluations = BTreeMap::new();
@@ -178,7 +177,7 @@ fn evaluate(collection: &Collection, queries: &[Record], qrels: &Qrels, as_json:
     Ok(())
 }
 
-/// nDCG@10 by kind of query: paraphrases share no word with their answer, which only a trained model can bridge.
+/// nDCG@10 by kind of query: paraphrases share no word with their answer, which word matching cannot bridge.
 fn table_by_kind(queries: &[Record], rows: &[(&str, &Evaluation)]) -> String {
     let kinds: BTreeMap<&str, &str> = queries
         .iter()

@@ -17,9 +17,9 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Instant;
-use tamis_encoder::{DenseEncoder, Encoder, InputKind};
+use tamis_encoder::{DEFAULT_MODEL, DenseEncoder, Encoder, InputKind};
 use tamis_engine::{CollectionConfig, Engine, Mode, SearchRequest};
-use tamis_eval::{BeirCollection, Evaluation, Metric, Qrels, Query, QueryEvaluation, Run, Scores};
+use tamis_eval::{BeirCollection, Comparison, Evaluation, Metric, Qrels, Query, QueryEvaluation, Run, Scores};
 use tamis_index::IndexOptions;
 
 /// Arguments of `tamis eval`.
@@ -28,8 +28,8 @@ pub struct Args {
     /// A BEIR folder or its archive (.tar.zst, .tar.gz, .zip); with --qrels: TREC run files
     #[arg(required = true)]
     paths: Vec<PathBuf>,
-    /// bm25, lexical, or the folder of a checkpoint; a dense sentence encoder is scored by the cosine, without an index
-    #[arg(long, default_value = "lexical")]
+    /// bm25, tamis-small, lexical, or the folder of a model; a dense sentence encoder is scored by the cosine, without an index
+    #[arg(long, default_value = DEFAULT_MODEL)]
     model: String,
     /// Texts longer than the model reads: truncate, windows or windows:OVERLAP (tokens shared by neighbours; 32 unless told)
     #[arg(long, value_name = "HOW")]
@@ -54,6 +54,9 @@ pub struct Args {
     /// Score the run files given against these judgements (TREC qrels, or BEIR's .tsv)
     #[arg(long, conflicts_with_all = ["run", "split", "model"])]
     qrels: Option<PathBuf>,
+    /// Compare with this TREC run, by a paired randomisation test over the queries
+    #[arg(long, value_name = "RUN")]
+    against: Option<PathBuf>,
     /// End with code 9 when a figure is lower: METRIC=VALUE
     #[arg(long, value_name = "METRIC=VALUE")]
     fail_under: Vec<Threshold>,
@@ -75,6 +78,8 @@ struct Report {
     encode: EncodeReport,
     index: IndexSize,
     search: SearchReport,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    against: Vec<Comparison>,
     #[serde(skip_serializing_if = "Option::is_none")]
     per_query: Option<Vec<QueryEvaluation>>,
 }
@@ -116,21 +121,25 @@ fn score_runs(args: &Args, qrels: &Path, runs: &[PathBuf], metrics: &[Metric]) -
     for path in runs {
         let evaluation = tamis_eval::evaluate(&qrels, &Run::read(path)?, metrics);
         exit = judged::check(&args.fail_under, &evaluation, exit);
-        reports.push((path.display().to_string(), evaluation));
+        let comparisons = compare(args, &qrels, &evaluation)?;
+        reports.push((path.display().to_string(), evaluation, comparisons));
     }
     if args.json {
-        let reports = reports.iter().map(|(run, evaluation)| {
+        let reports = reports.iter().map(|(run, evaluation, comparisons)| {
             let per_query = args.per_query.then_some(&evaluation.per_query);
             serde_json::json!({"run": run, "queries": evaluation.num_queries, "missing": evaluation.num_missing,
-                "metrics": evaluation.mean, "per_query": per_query})
+                "metrics": evaluation.mean, "against": comparisons, "per_query": per_query})
         });
         output::json(&reports.collect::<Vec<_>>())?;
     } else {
         let rows: Vec<(&str, &Evaluation)> = reports
             .iter()
-            .map(|(run, evaluation)| (run.as_str(), evaluation))
+            .map(|(run, evaluation, _)| (run.as_str(), evaluation))
             .collect();
         output::line(&judged::table("run", &rows));
+        for (run, _, comparisons) in &reports {
+            print_comparisons(args, run, comparisons);
+        }
         if args.per_query {
             rows.iter()
                 .for_each(|(_, evaluation)| output::line(&judged::query_table(evaluation)));
@@ -176,18 +185,54 @@ fn evaluate_collection(args: &Args, path: &Path, metrics: &[Metric]) -> anyhow::
         encode: answered.encode,
         index: answered.index,
         search: answered.search,
+        against: compare(args, &qrels, &evaluation)?,
         per_query: args.per_query.then(|| evaluation.per_query.clone()),
     };
     if args.json {
         output::json(&report)?;
     } else {
         output::line(&judged::table(&report.collection, &[(&args.model, &evaluation)]));
+        print_comparisons(args, &args.model, &report.against);
         if args.per_query {
             output::line(&judged::query_table(&evaluation));
         }
         output::note(&report.search.to_string());
     }
     Ok(judged::check(&args.fail_under, &evaluation, Exit::Done))
+}
+
+/// How `evaluation` compares with the run of `--against`, by each of its metrics.
+fn compare(args: &Args, qrels: &Qrels, evaluation: &Evaluation) -> anyhow::Result<Vec<Comparison>> {
+    let Some(path) = &args.against else {
+        return Ok(Vec::new());
+    };
+    let metrics: Vec<Metric> = evaluation.mean.iter().map(|(metric, _)| metric).collect();
+    let other = tamis_eval::evaluate(qrels, &Run::read(path)?, &metrics);
+    let compared = metrics
+        .iter()
+        .filter_map(|&metric| Comparison::of(evaluation, &other, metric));
+    Ok(compared.collect())
+}
+
+fn print_comparisons(args: &Args, name: &str, comparisons: &[Comparison]) {
+    let Some(against) = args.against.as_ref().filter(|_| !comparisons.is_empty()) else {
+        return;
+    };
+    let row = |compared: &Comparison| {
+        vec![
+            compared.metric.to_string(),
+            format!("{:+.4}", compared.mean - compared.other_mean),
+            compared.num_better.to_string(),
+            compared.num_worse.to_string(),
+            format!("{:.4}", compared.p_value),
+        ]
+    };
+    let what = format!("{name} against {}", against.display());
+    let header = [what.as_str(), "difference", "better", "worse", "p"];
+    output::line(&output::table(
+        &header,
+        &comparisons.iter().map(row).collect::<Vec<_>>(),
+    ));
 }
 
 /// Opens the model to encode `collection`.

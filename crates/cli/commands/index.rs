@@ -13,7 +13,7 @@ use serde::Serialize;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::sync::Arc;
-use tamis_encoder::{Encoder, InputKind};
+use tamis_encoder::{DEFAULT_MODEL, Encoder, InputKind};
 use tamis_index::{BuildReport, IndexOptions, Quantisation};
 
 /// Arguments of `tamis index`.
@@ -26,7 +26,7 @@ pub struct Args {
     output: Option<PathBuf>,
     #[command(flatten)]
     target: Target,
-    /// `lexical`, or the folder of a checkpoint; default for texts: lexical. With vectors: the model that made them
+    /// `tamis-small`, `lexical`, or the folder of a model; default for texts: tamis-small. With vectors: the model that made them
     #[arg(long)]
     model: Option<String>,
     /// Look for vectors in this folder first, and keep new ones there: indexing again costs no model time
@@ -173,7 +173,7 @@ fn add_documents(
     input::in_batches(records, broken, BATCH, |batch| {
         progress.add(batch.len());
         if encoder.is_none() && batch.iter().any(Record::is_text) {
-            encoder = Some(open("lexical")?);
+            encoder = Some(open(DEFAULT_MODEL)?);
         }
         for (id, tokens) in report.encode_records(encoder.as_deref(), InputKind::Document, batch)? {
             indexing.add_tokens(id, tokens)?;

@@ -12,7 +12,7 @@ use tamis_index::Index;
 /// Arguments of `tamis inspect`.
 #[derive(clap::Args)]
 pub struct Args {
-    /// Folder of an index, of collections (--data of `serve`) or of a checkpoint; or `lexical`
+    /// Folder of an index, of collections (--data of `serve`) or of a model; or the name of a model
     path: PathBuf,
     /// Show the postings of this term (stand-alone index)
     #[arg(long)]
@@ -32,7 +32,7 @@ pub fn run(args: &Args) -> anyhow::Result<Exit> {
         index(args)?
     } else if path.is_dir() && !is_model(path) {
         collections(path)?
-    } else if path.is_dir() || path == Path::new("lexical") {
+    } else if path.is_dir() || tamis_encoder::model_names().any(|name| path == Path::new(name)) {
         let encoder = tamis_encoder::open(&path.to_string_lossy())?;
         json!({"model": encoder.name(), "fingerprint": encoder.fingerprint().to_string(),
             "description": encoder.description()})
@@ -49,7 +49,7 @@ pub fn run(args: &Args) -> anyhow::Result<Exit> {
 }
 
 fn is_model(path: &Path) -> bool {
-    ["config.json", "modules.json"]
+    ["config.json", "modules.json", "lifted.json"]
         .iter()
         .any(|name| path.join(name).is_file())
 }

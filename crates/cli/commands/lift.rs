@@ -10,14 +10,15 @@ use anyhow::Context;
 use serde::Serialize;
 use std::path::PathBuf;
 use std::time::Instant;
-use tamis_encoder::{DenseEncoder, Expander, Lift, QueryExpansion};
+use tamis_encoder::{DenseEncoder, Expander, Lift, Precision, QueryExpansion, QueryWeighting};
 use tamis_train::{
-    FileCounts, LiftOptions, LiftProgress, LiftReport, LiftStage, LiftTexts, Lifting, ModelSource, Solved,
+    BaseWeights, FileCounts, LiftOptions, LiftProgress, LiftReport, LiftStage, LiftTexts, Lifting, ModelSource, Solved,
 };
+use tempfile::TempDir;
 
 /// What is tried with `--dev`, where the command does not say: a decade around what serves most collections.
 const LAMBDAS: [f64; 3] = [100.0, 1000.0, 10_000.0];
-const FACTORS: [f32; 3] = [0.75, 1.0, 1.5];
+const FACTORS: [f32; 3] = [1.0, 1.5, 2.0];
 
 /// Arguments of `tamis lift`.
 #[derive(clap::Args)]
@@ -37,15 +38,18 @@ pub struct Args {
     /// How many stems documents can be expanded by
     #[arg(long, default_value_t = LiftOptions::default().num_terms)]
     terms: usize,
-    /// How close the table stays to the vectors of single words (1000 unless told or chosen)
+    /// How close the table stays to the vectors of single words (300 unless told or chosen)
     #[arg(long)]
     lambda: Option<f64>,
-    /// What expansion weights are multiplied by (1 unless told or chosen)
+    /// What expansion weights are multiplied by (1.5 unless told or chosen)
     #[arg(long)]
     factor: Option<f32>,
     /// How many stems a document is expanded by at most
     #[arg(long, default_value_t = LiftOptions::default().top)]
     top: usize,
+    /// What the weights of queries are multiplied by in the index that is searched
+    #[arg(long, value_enum, default_value_t = Weighting::RootIdf)]
+    query_weighting: Weighting,
     /// Also expand queries, which then go through the dense encoder too (what --dev chooses does not count on it)
     #[arg(long)]
     expand_queries: bool,
@@ -58,17 +62,65 @@ pub struct Args {
     /// Of more distinct background texts, take a sample of so many
     #[arg(long, default_value_t = LiftOptions::default().max_background)]
     max_background: usize,
+    /// How the model holds the matrices of the dense encoder
+    #[arg(long, value_enum, default_value_t = Base::Int8)]
+    base: Base,
+    /// Leave out queries of this source (the field "src"), because it is held out for --dev; may be repeated
+    #[arg(long = "exclude-source", value_name = "NAME")]
+    excluded_sources: Vec<String>,
     /// Choose lambda and factor, where not given, by nDCG@10 on these judged collections (BEIR folders or archives)
     #[arg(long, value_name = "COLLECTION", num_args = 1..)]
     dev: Vec<PathBuf>,
     /// Which judgements of these collections
     #[arg(long, default_value = "test", requires = "dev")]
     split: String,
+    /// Begin the model's card with this Markdown: its title, and what only people know
+    #[arg(long, value_name = "FILE")]
+    notes: Option<PathBuf>,
     #[command(flatten)]
     compute: ComputeArgs,
     /// Print the report as JSON
     #[arg(long)]
     json: bool,
+}
+
+/// The forms of `--base`.
+#[derive(Clone, Copy, clap::ValueEnum)]
+enum Base {
+    /// In 8 bits with a scale a row; vectors are then computed in 8 bits too, unless --precision says otherwise
+    Int8,
+    /// As its library saved them
+    Original,
+}
+
+/// The forms of `--query-weighting`.
+#[derive(Clone, Copy, clap::ValueEnum)]
+enum Weighting {
+    /// Nothing: the background texts alone tell how rare a stem is
+    None,
+    /// The root of the stem's idf in the index
+    RootIdf,
+    /// The stem's idf in the index
+    Idf,
+}
+
+impl From<Weighting> for QueryWeighting {
+    fn from(weighting: Weighting) -> Self {
+        match weighting {
+            Weighting::None => Self::Model,
+            Weighting::RootIdf => Self::TimesRootIndexIdf,
+            Weighting::Idf => Self::TimesIndexIdf,
+        }
+    }
+}
+
+impl From<Base> for BaseWeights {
+    fn from(base: Base) -> Self {
+        match base {
+            Base::Int8 => Self::Int8,
+            Base::Original => Self::Original,
+        }
+    }
 }
 
 /// One choice of lambda and factor.
@@ -106,24 +158,32 @@ pub fn run(args: &Args) -> anyhow::Result<Exit> {
         top: args.top,
         max_queries: args.max_queries,
         max_background: args.max_background,
+        query_weighting: args.query_weighting.into(),
+        excluded_sources: args.excluded_sources.clone(),
         ..LiftOptions::default()
     };
     options.validate()?;
     tamis_train::check_place(&args.output)?;
-    let dense = DenseEncoder::open(&args.dense, None, args.compute.checked()?)?;
+    let notes = args
+        .notes
+        .as_ref()
+        .map(|path| std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display())));
+    let notes = notes.transpose()?;
+    let base = base(args)?;
+    let dense = &base.encoder;
     let reading = Progress::new("read", "texts", Extent::Unknown, false);
     let texts = LiftTexts::read(&args.queries, &args.background, &options, &mut |num| reading.add(num))?;
     reading.finish();
-    let lifting = prepare(&dense, &texts, &options)?;
+    let lifting = prepare(dense, &texts, &options)?;
     let sets = args
         .dev
         .iter()
-        .map(|path| DevelopmentSet::encode(path, &args.split, &dense));
+        .map(|path| DevelopmentSet::encode(path, &args.split, dense));
     let sets = sets.collect::<anyhow::Result<Vec<_>>>()?;
     let (mut solved, choices) = if sets.is_empty() {
         (lifting.solve(options.lambda)?, Vec::new())
     } else {
-        choose(args, &options, &lifting, &sets)?
+        choose(args, &options, &lifting, (&sets, dense.precision()))?
     };
     if let Some(model) = &args.gate {
         let gate = Lift::read(model)?.gate().cloned();
@@ -136,7 +196,9 @@ pub fn run(args: &Args) -> anyhow::Result<Exit> {
     }
     let names: Vec<String> = sets.iter().map(|set| set.name.clone()).collect();
     let source = ModelSource {
-        dense: &dense,
+        dense,
+        dense_name: &base.name,
+        notes: notes.as_deref(),
         texts: &texts,
         options: &options,
         chosen_on: &names,
@@ -157,6 +219,37 @@ pub fn run(args: &Args) -> anyhow::Result<Exit> {
     };
     print(args, &report)?;
     Ok(Exit::Done)
+}
+
+/// The dense encoder as the model will hold it.
+struct DenseBase {
+    encoder: DenseEncoder,
+    name: String,
+    /// Where it lies where it is not the user's own.
+    _scratch: Option<TempDir>,
+}
+
+/// Opens the dense encoder, rounded first where the model holds it so: what is lifted are then exactly its vectors.
+fn base(args: &Args) -> anyhow::Result<DenseBase> {
+    let compute = args.compute.checked()?;
+    let encoder = DenseEncoder::open(&args.dense, None, compute)?;
+    let name = encoder.path().file_name().unwrap_or_default();
+    let name = name.to_string_lossy().into_owned();
+    if matches!(args.base, Base::Original) {
+        return Ok(DenseBase {
+            encoder,
+            name,
+            _scratch: None,
+        });
+    }
+    let scratch = tempfile::tempdir()?;
+    let rounded = scratch.path().join("dense");
+    tamis_train::copy_dense(&encoder, &rounded, args.base.into())?;
+    Ok(DenseBase {
+        encoder: DenseEncoder::open(&rounded, None, compute)?,
+        name,
+        _scratch: Some(scratch),
+    })
 }
 
 /// Encodes what the lift needs, with a bar for each stage.
@@ -189,7 +282,7 @@ fn choose(
     args: &Args,
     options: &LiftOptions,
     lifting: &Lifting,
-    sets: &[DevelopmentSet],
+    (sets, precision): (&[DevelopmentSet], Precision),
 ) -> anyhow::Result<(Solved, Vec<Choice>)> {
     let lambdas = args.lambda.map_or_else(|| LAMBDAS.to_vec(), |lambda| vec![lambda]);
     let factors = args.factor.map_or_else(|| FACTORS.to_vec(), |factor| vec![factor]);
@@ -201,7 +294,7 @@ fn choose(
         let solved = lifting.solve(lambda)?;
         for &factor in &factors {
             let lift = solved.lift.clone().with_expansion(factor, options.top, 0.0)?;
-            let expander = Expander::new(lift.clone(), args.compute.checked()?.precision);
+            let expander = Expander::new(lift.clone(), precision);
             let ndcg = sets.iter().map(|set| set.judge(&expander));
             let ndcg = ndcg.collect::<anyhow::Result<Vec<f64>>>()?;
             #[expect(clippy::cast_precision_loss, reason = "a handful of collections")]

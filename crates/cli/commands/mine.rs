@@ -16,7 +16,7 @@ pub struct Args {
     /// Write the examples here as JSON lines, compressed where the name ends in .gz or .zst
     #[arg(short, long)]
     output: PathBuf,
-    /// `lexical`, or the folder of a checkpoint
+    /// `lexical`, `tamis-small`, or the folder of a model
     #[arg(long, default_value = "lexical")]
     model: String,
     #[command(flatten)]

@@ -3,6 +3,7 @@
 mod demo;
 mod encode;
 mod eval;
+mod hold_out;
 mod index;
 mod inspect;
 mod lift;
@@ -39,6 +40,8 @@ pub enum Command {
     Model(model::Args),
     /// Mine hard negatives for training pairs with our own search
     Mine(mine::Args),
+    /// Make judged collections of sources of training pairs that are held out of training
+    HoldOut(hold_out::Args),
     /// Make an inference-free sparse model of a dense sentence encoder, in minutes
     Lift(lift::Args),
     /// Train a sparse encoder by gradients: presets for the published methods, resumable, with curves
@@ -59,6 +62,7 @@ impl Command {
             Self::Inspect(args) => inspect::run(&args),
             Self::Model(args) => model::run(&args),
             Self::Mine(args) => mine::run(&args),
+            Self::HoldOut(args) => hold_out::run(&args),
             Self::Lift(args) => lift::run(&args),
             Self::Train(args) => train::run(&args),
         }

@@ -16,7 +16,7 @@ pub struct Args {
     /// Folder with the collections; made when it is not there
     #[arg(long, default_value_os_t = ServerOptions::default().data_dir)]
     data: PathBuf,
-    /// The model of /v1/encode and /embed_sparse requests that name none: `lexical`, or the folder of a checkpoint
+    /// The model of new collections, and of /v1/encode and /embed_sparse requests, that name none: a model's name or folder
     #[arg(long, default_value_t = ServerOptions::default().default_model)]
     model: String,
     #[command(flatten)]

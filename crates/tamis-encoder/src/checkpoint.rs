@@ -47,8 +47,8 @@ pub use trainable::{
     DenseTexts, LiftedTexts, Pass, StartOptions, StepTexts, TableStart, TextStates, TrainableDense, TrainableLift,
     TrainableModel, TrainableOptions,
 };
-pub use weights::WeightsSummary;
 pub(crate) use weights::{FILE_NAME as WEIGHTS_NAME, INDEX_NAME as WEIGHTS_INDEX_NAME};
+pub use weights::{NamedFile, WeightsSummary};
 
 use crate::transformer::Placement;
 use crate::{Compute, Encoder, Error, InputKind, QueryWeighting, SparseEncoding};

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::str::FromStr;
 
-/// Where and how exactly a checkpoint computes; by default on the CPU in single precision.
+/// Where and how exactly a checkpoint computes; by default on the CPU, as exactly as its weights are stored.
 ///
 /// [`crate::open_with`] refuses what this build, this machine or the device cannot do.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -16,8 +16,10 @@ use std::str::FromStr;
 pub struct Compute {
     /// The device.
     pub device: DeviceChoice,
-    /// The precision, for devices that have a choice.
-    pub precision: Precision,
+    /// The precision, for devices that have a choice. Where it is not said, a dense encoder whose matrices are stored in
+    /// 8 bits, and the lifted model around it, compute on the CPU in [`Precision::Int8`], and all else in single
+    /// precision.
+    pub precision: Option<Precision>,
 }
 
 /// A device, written `cpu`, `cuda` (the first one) or `cuda:N`.
@@ -64,11 +66,29 @@ impl Compute {
         Placement::of(self).map(drop)
     }
 
+    /// The precision of a model whose weights are stored in 8 bits, or not.
+    pub(crate) fn settled(self, in_eight_bits: bool) -> Precision {
+        match self.device {
+            DeviceChoice::Cpu if in_eight_bits => self.precision.unwrap_or(Precision::Int8),
+            _ => self.precision.unwrap_or_default(),
+        }
+    }
+
     /// Refuses combinations that no device has.
     pub(crate) fn check_precision(self) -> Result<(), Error> {
         match (self.device, self.precision) {
-            (DeviceChoice::Cpu, _) | (_, Precision::F32) => Ok(()),
-            (device, precision) => Err(Error::DevicePrecision { device, precision }),
+            (DeviceChoice::Cpu, _) | (_, None | Some(Precision::F32)) => Ok(()),
+            (device, Some(precision)) => Err(Error::DevicePrecision { device, precision }),
+        }
+    }
+}
+
+impl fmt::Display for Compute {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let device = self.device;
+        match self.precision {
+            Some(precision) => write!(f, "device={device} precision={precision}"),
+            None => write!(f, "device={device} precision=as-stored"),
         }
     }
 }
@@ -160,7 +180,7 @@ mod tests {
         }
         let compute = Compute {
             device: DeviceChoice::Cuda(1),
-            precision: Precision::F32,
+            precision: Some(Precision::F32),
         };
         let json = serde_json::to_string(&compute).expect("JSON");
         assert_eq!(json, r#"{"device":"cuda:1","precision":"f32"}"#);
@@ -197,8 +217,22 @@ mod tests {
     }
 
     #[test]
+    fn where_nothing_is_said_precision_is_that_of_the_weights() {
+        let of = |device, precision, in_eight_bits| Compute { device, precision }.settled(in_eight_bits);
+        let (cpu, cuda) = (DeviceChoice::Cpu, DeviceChoice::Cuda(0));
+        assert_eq!(of(cpu, None, true), Precision::Int8);
+        assert_eq!(of(cpu, None, false), Precision::F32);
+        assert_eq!(of(cuda, None, true), Precision::F32);
+        assert_eq!(of(cpu, Some(Precision::F32), true), Precision::F32);
+        assert_eq!(of(cpu, Some(Precision::Int16), false), Precision::Int16);
+    }
+
+    #[test]
     fn only_the_cpu_has_a_choice_of_precision() {
-        let of = |device, precision| Compute { device, precision }.check_precision();
+        let of = |device, precision| {
+            let precision = Some(precision);
+            Compute { device, precision }.check_precision()
+        };
         assert!(of(DeviceChoice::Cpu, Precision::Int8).is_ok());
         assert!(of(DeviceChoice::Cuda(0), Precision::F32).is_ok());
         let message = of(DeviceChoice::Cuda(0), Precision::Int8)

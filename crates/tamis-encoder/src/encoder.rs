@@ -1,6 +1,7 @@
 //! The one interface of every model: texts in, sparse vectors over token strings out.
 
 use crate::Error;
+use crate::lexical::idf;
 use serde::{Deserialize, Serialize};
 use std::borrow::Cow;
 use tamis_core::{Fingerprint, Vocabulary};
@@ -16,13 +17,29 @@ pub enum InputKind {
 }
 
 /// What query weights still need before they meet an index.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum QueryWeighting {
     /// Nothing: the model gives final weights.
+    #[default]
     Model,
     /// Each weight is multiplied by [`crate::lexical::idf`] of its term in the index that is searched.
     TimesIndexIdf,
+    /// Each weight is multiplied by the square root of that: the model knows how rare a term is in general, the index
+    /// how little it tells here.
+    TimesRootIndexIdf,
+}
+
+impl QueryWeighting {
+    /// What the weight of a term is multiplied by that `df` of `num_docs` documents of the index have; above 0.
+    #[must_use]
+    pub fn factor(self, num_docs: u64, df: u64) -> f32 {
+        match self {
+            Self::Model => 1.0,
+            Self::TimesIndexIdf => idf(num_docs, df),
+            Self::TimesRootIndexIdf => idf(num_docs, df).sqrt(),
+        }
+    }
 }
 
 /// One text as the model sees it.
@@ -88,7 +105,16 @@ pub fn joined<'a>(title: Option<&'a str>, text: &'a str) -> Cow<'a, str> {
 
 #[cfg(test)]
 mod tests {
-    use super::joined;
+    use super::*;
+
+    #[test]
+    fn weightings_are_powers_of_the_idf() {
+        let of = |weighting: QueryWeighting| weighting.factor(100, 3);
+        let whole = of(QueryWeighting::TimesIndexIdf);
+        assert!((whole - idf(100, 3)).abs() < 1e-6 && whole > 3.0);
+        assert!((of(QueryWeighting::TimesRootIndexIdf).powi(2) - whole).abs() < 1e-5);
+        assert!((of(QueryWeighting::Model) - 1.0).abs() < 1e-6);
+    }
 
     #[test]
     fn joins_only_what_is_there() {

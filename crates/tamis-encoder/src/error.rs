@@ -18,7 +18,7 @@ pub enum Error {
         expected: &'static str,
     },
     /// Neither a built-in encoder nor a directory.
-    #[error("model {spec:?}: no such directory; give \"lexical\" or the path of a checkpoint directory")]
+    #[error("model {spec:?}: no such directory; give \"tamis-small\", \"lexical\" or the path of a model's directory")]
     UnknownModel {
         /// The name or path that was asked for.
         spec: String,
@@ -162,6 +162,20 @@ pub enum Error {
         tensor: String,
         /// The first such element, counted row by row.
         element: usize,
+    },
+    /// A tensor holds a number that its form does not have.
+    #[error("{}: tensor {tensor:?} holds {found} (element {element}), {expected} expected; copy the model again", path.display())]
+    TensorRange {
+        /// The file.
+        path: PathBuf,
+        /// The tensor.
+        tensor: String,
+        /// The first such element, counted row by row.
+        element: usize,
+        /// The numbers there are.
+        expected: &'static str,
+        /// The number found.
+        found: String,
     },
     /// A tokenizer file is damaged or does not fit the model.
     #[error("{}: tokenizer: {reason}", path.display())]

@@ -12,11 +12,13 @@
 //! # Ok::<(), tamis_encoder::Error>(())
 //! ```
 
+mod built_in;
 mod checkpoint;
 mod compute;
 mod convert;
 mod encoder;
 mod error;
+mod files;
 pub mod lexical;
 mod lifted;
 mod open;
@@ -24,10 +26,11 @@ mod pickle;
 pub mod training;
 mod transformer;
 
+pub use built_in::{DEFAULT_MODEL, LEXICAL, TAMIS_SMALL, model_names};
 pub use checkpoint::{
     Checkpoint, CheckpointOptions, Cleaning, DenseEncoder, DenseEncoding, DensePooling, Expansion, Finding, HeadKind,
-    LongText, QuantisationHint, Rounding, Scatter, Setting, SettingSource, SideOptions, SpecialTokens, StopWords,
-    TermUnit, WeightsSummary, preset_names,
+    LongText, NamedFile, QuantisationHint, Rounding, Scatter, Setting, SettingSource, SideOptions, SpecialTokens,
+    StopWords, TermUnit, WeightsSummary, preset_names,
 };
 pub use compute::{Compute, DeviceChoice, Precision};
 pub use convert::{Conversion, convert};

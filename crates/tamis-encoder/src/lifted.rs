@@ -46,7 +46,7 @@ impl LiftedEncoder {
     /// Whether the directory `dir` is that of a lifted model: it has a `lifted.json`.
     #[must_use]
     pub fn is_in(dir: &Path) -> bool {
-        dir.join(files::CONFIG).is_file()
+        crate::files::exists(&dir.join(files::CONFIG))
     }
 
     /// Where the dense encoder of the lifted model in `dir` lies.
@@ -63,7 +63,7 @@ impl LiftedEncoder {
     /// When a file is missing, damaged, or does not fit the others; the error names file, field or tensor, what was
     /// expected and what was found.
     pub fn open(dir: &Path, compute: Compute) -> Result<Self, Error> {
-        let path = dir.canonicalize().map_err(|source| Error::Read {
+        let path = crate::files::canonical(dir).map_err(|source| Error::Read {
             path: dir.to_owned(),
             source,
         })?;
@@ -79,8 +79,8 @@ impl LiftedEncoder {
         Ok(Self {
             name: name.unwrap_or_else(|| "model".to_owned()),
             path,
+            expander: Expander::new(lift, dense.precision()),
             dense,
-            expander: Expander::new(lift, compute.precision),
             fingerprint,
         })
     }
@@ -105,6 +105,12 @@ impl LiftedEncoder {
             return Err(refused("the checkpoint options"));
         }
         Self::open(dir, compute)
+    }
+
+    /// The dense encoder inside.
+    #[must_use]
+    pub fn dense(&self) -> &DenseEncoder {
+        &self.dense
     }
 
     /// The table.
@@ -174,7 +180,7 @@ impl Encoder for LiftedEncoder {
     }
 
     fn query_weighting(&self) -> QueryWeighting {
-        QueryWeighting::Model
+        self.lift().config().query_weighting
     }
 
     fn max_weight(&self) -> Option<f32> {
@@ -182,11 +188,20 @@ impl Encoder for LiftedEncoder {
     }
 
     fn description(&self) -> serde_json::Value {
-        serde_json::json!({
-            "encoder": "lifted",
-            "path": self.path,
-            "fingerprint": self.fingerprint.to_string(),
-            "config": self.lift().config(),
-        })
+        let (fingerprint, config) = (self.fingerprint.to_string(), self.lift().config());
+        match crate::built_in::is_dir(&self.path) {
+            true => serde_json::json!({
+                "encoder": "built_in",
+                "name": self.name,
+                "fingerprint": fingerprint,
+                "config": config,
+            }),
+            false => serde_json::json!({
+                "encoder": "lifted",
+                "path": self.path,
+                "fingerprint": fingerprint,
+                "config": config,
+            }),
+        }
     }
 }

@@ -1,13 +1,14 @@
 //! From a name, a path or a stored description to an encoder.
 
+use crate::built_in::{self, LEXICAL};
 use crate::lexical::{Lexical, LexicalOptions};
-use crate::{Checkpoint, CheckpointOptions, Compute, Encoder, Error, LiftedEncoder};
+use crate::{Checkpoint, CheckpointOptions, Compute, Encoder, Error, LiftedEncoder, files};
 use serde::Deserialize;
 use serde_json::Value;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 
-/// Opens the model `spec`: `lexical`, or the path of the directory of a checkpoint or of a lifted model.
+/// Opens the model `spec`: `lexical`, the name of a model that the program carries ([`crate::model_names`]), or the path of the directory of a checkpoint or of a lifted model.
 ///
 /// # Errors
 /// When there is no such model, or its files are missing, damaged or of a kind that is not supported; the error names
@@ -23,11 +24,12 @@ pub fn open(spec: &str) -> Result<Arc<dyn Encoder>, Error> {
 /// As [`open`], and when the options do not fit the checkpoint, or its device cannot be used or does not have the
 /// precision.
 pub fn open_with(spec: &str, options: &CheckpointOptions, compute: Compute) -> Result<Arc<dyn Encoder>, Error> {
-    if spec == "lexical" {
+    if spec == LEXICAL {
         return Ok(Arc::new(Lexical::new(LexicalOptions::default())?));
     }
-    let dir = Path::new(spec);
-    if !dir.is_dir() {
+    let dir = built_in::dir(spec).unwrap_or_else(|| spec.into());
+    let dir = dir.as_path();
+    if !files::is_dir(dir) {
         return Err(Error::UnknownModel { spec: spec.to_owned() });
     }
     if LiftedEncoder::is_in(dir) {
@@ -60,6 +62,11 @@ pub fn open_stored_with(description: &Value, compute: Compute) -> Result<Arc<dyn
             let options: CheckpointOptions = field(description, "options")?;
             let path = directory(description)?;
             Ok(Arc::new(Checkpoint::open_with(&path, &options, compute)?))
+        }
+        Some("built_in") => {
+            let name: String = field(description, "name")?;
+            let dir = built_in::dir(&name).ok_or(Error::UnknownModel { spec: name })?;
+            Ok(Arc::new(LiftedEncoder::open(&dir, compute)?))
         }
         Some("lifted") => Ok(Arc::new(LiftedEncoder::open(&directory(description)?, compute)?)),
         Some(other) => Err(bad(format!(

@@ -14,7 +14,7 @@ pub const DEFAULT_MAX_WEIGHT: f32 = 5.0;
 pub struct CollectionConfig {
     /// The collection's name: `^[a-z0-9][a-z0-9_-]{0,63}$`.
     pub name: String,
-    /// `"lexical"`, a checkpoint directory, or nothing for ready vectors and BM25 only.
+    /// The name of a model (`"tamis-small"`, `"lexical"`), its directory, or nothing for ready vectors and BM25 only.
     #[serde(default)]
     pub model: Option<String>,
     /// Typed fields of the documents, for filters and results.

@@ -198,9 +198,24 @@ impl Engine {
         std::fs::remove_dir_all(&temporary).map_err(|error| Error::io(&temporary, error))
     }
 
+    /// Opens a model, or gives that of another collection where it is one that the program carries: such a model is the
+    /// same as long as the program runs.
     fn open_model(&self, spec: &str) -> Result<Arc<dyn Encoder>, Error> {
+        if let Some(open) = self.open_built_in(spec) {
+            return Ok(open);
+        }
         tamis_encoder::open_with(spec, &CheckpointOptions::default(), self.compute)
             .map_err(|source| Error::model(spec, source))
+    }
+
+    fn open_built_in(&self, spec: &str) -> Option<Arc<dyn Encoder>> {
+        let slots = self.slots.read().unwrap_or_else(PoisonError::into_inner);
+        let mut encoders = slots.values().flatten().filter_map(|collection| collection.encoder());
+        let is_it = |encoder: &&Arc<dyn Encoder>| {
+            let description = encoder.description();
+            description["encoder"] == "built_in" && description["name"] == spec
+        };
+        encoders.find(is_it).cloned()
     }
 
     fn path(&self, name: &str) -> PathBuf {

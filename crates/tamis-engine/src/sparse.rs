@@ -8,7 +8,6 @@ use crate::response::{QueryTerm, SearchWork, TermContribution};
 use crate::snapshot::{SegmentView, Snapshot};
 use crate::words::TypedTokens;
 use tamis_core::{DocId, MAX_QUERY_TERMS, SparseVector, TermId};
-use tamis_encoder::lexical::idf;
 use tamis_encoder::{InputKind, QueryWeighting, SparseEncoding};
 use tamis_query::{Algorithm, QuantisedQuery, SearchParams, search};
 
@@ -40,9 +39,7 @@ impl SparseQuery {
             let df = term.map_or(0, |term| snapshot.df(term));
             let mut term_weight = weight;
             if let Some(term) = term.filter(|_| df > 0) {
-                if weighting == QueryWeighting::TimesIndexIdf {
-                    term_weight *= idf(snapshot.num_docs, df);
-                }
+                term_weight *= weighting.factor(snapshot.num_docs, df);
                 pairs.push((term, term_weight));
             }
             terms.push(QueryTerm {

@@ -28,7 +28,7 @@ pub(crate) mod avx2;
 #[cfg(target_arch = "x86_64")]
 pub(crate) mod avx512;
 
-pub use matrix::{PackedMatrix, Precision};
+pub use matrix::{PackedMatrix, Precision, quantise_row};
 pub(crate) use multiply::{MAX_TILE_ROWS, Tile};
 pub(crate) use product::multiply_panel;
 pub use product::{PackedColumns, ProductRows, Start};

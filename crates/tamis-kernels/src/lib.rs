@@ -32,6 +32,7 @@ mod tests;
 pub use attention::{AttentionBackwardScratch, AttentionScratch, Head};
 pub use dense::{
     LANES, Lanes, MAX_INPUTS, MatrixView, PackedColumns, PackedMatrix, PackedRows, Precision, ProductRows, Start, Step,
+    quantise_row,
 };
 pub use elementwise::{Activation, NormBackward};
 pub use kernels::{BLOCK_SUMS, Column, Found, Isa, Kernels, active, prefetch};

@@ -255,7 +255,7 @@ function showInvitation() {
 
 function showNoCollections() {
   clear();
-  const command = `curl -X POST ${location.origin}/v1/collections \\\n  -d '{"name":"notes","model":"lexical","fields":{"year":"integer"}}'\n\n` +
+  const command = `curl -X POST ${location.origin}/v1/collections \\\n  -d '{"name":"notes","fields":{"year":"integer"}}'\n\n` +
     `curl -X POST '${location.origin}/v1/collections/notes/documents?refresh=true' \\\n  -d '{"id":"1","text":"A tamis is a fine drum sieve.","year":2024}'`;
   results.append(el("div", { class: "calm" }, el("h2", {}, "Nothing to search yet"),
     el("p", {}, "Make a collection and give it a first document:"), el("pre", {}, command),

@@ -38,7 +38,7 @@ pub struct ServerOptions {
     pub max_bulk_items: usize,
     /// Longest text of a query in bytes (8 KiB).
     pub max_query_bytes: usize,
-    /// The model of encode requests that name none: `lexical`, or a model directory.
+    /// The model of new collections and encode requests that name none: a model's name, or its directory.
     pub default_model: String,
     /// Most texts in one encode request.
     pub max_encode_texts: usize,
@@ -78,7 +78,7 @@ impl Default for ServerOptions {
             bulk_batch_bytes: 4 << 20,
             max_bulk_items: 10_000,
             max_query_bytes: 8 << 10,
-            default_model: "lexical".to_owned(),
+            default_model: tamis_encoder::DEFAULT_MODEL.to_owned(),
             max_encode_texts: 256,
             head_timeout: Duration::from_secs(5),
             body_idle_timeout: Duration::from_secs(30),

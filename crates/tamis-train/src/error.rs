@@ -183,6 +183,18 @@ pub enum Error {
         /// What is missing.
         of: &'static str,
     },
+    /// No pair is of the source that is held out.
+    #[error("no pair is of the source {source_name:?}: sources are the field \"src\" of the lines")]
+    NoPairs {
+        /// The source.
+        source_name: String,
+    },
+    /// The place of a collection is taken.
+    #[error("{}: exists; choose another place or remove it", path.display())]
+    CollectionExists {
+        /// The place.
+        path: PathBuf,
+    },
     /// The dense encoder puts queries and their words in unrelated places.
     #[error(
         "the dense vectors of {num_queries} queries do not point along those of their words (scale {scale}): \

@@ -30,6 +30,7 @@ mod data;
 mod error;
 mod evaluation;
 mod example;
+mod hold_out;
 mod lift;
 mod mining;
 mod negatives;
@@ -49,9 +50,10 @@ pub use data::{Candidate, DataFile, DataOptions, Row, TrainingData};
 pub use error::Error;
 pub use evaluation::{DevCollection, DevFigures, EvaluationOptions, mean_over};
 pub use example::{Example, ExampleRecord, Negative, PassageRecord};
+pub use hold_out::{HeldOut, HeldOutCounts, HoldOutOptions};
 pub use lift::{
-    FileCounts, LiftOptions, LiftProgress, LiftReport, LiftStage, LiftTexts, Lifting, ModelSource, RidgeReport, Solved,
-    SparseRows, StemTable, check_place, write_model,
+    BaseWeights, FileCounts, LiftOptions, LiftProgress, LiftReport, LiftStage, LiftTexts, Lifting, ModelSource,
+    RidgeReport, Solved, SparseRows, StemTable, check_place, copy_dense, write_model,
 };
 pub use mining::{Mined, MiningReport, mine};
 pub use negatives::{FirstSearch, NegativeOptions};

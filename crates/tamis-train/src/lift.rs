@@ -13,8 +13,8 @@ mod solve;
 mod stem_table;
 mod texts;
 
-pub use model_dir::{ModelSource, check_place, write_model};
-pub use options::LiftOptions;
+pub use model_dir::{ModelSource, check_place, copy_dense, write_model};
+pub use options::{BaseWeights, LiftOptions};
 pub use ridge::{RidgeReport, SparseRows};
 pub use solve::{LiftProgress, LiftReport, LiftStage, Lifting, Solved};
 pub use stem_table::StemTable;

@@ -5,8 +5,7 @@ use std::path::Path;
 
 use rayon::prelude::*;
 use tamis_core::{DocId, SparseVector, TermId, Vocabulary};
-use tamis_encoder::lexical::idf;
-use tamis_encoder::{Encoder, InputKind, QueryWeighting, SparseEncoding, joined};
+use tamis_encoder::{Encoder, InputKind, SparseEncoding, joined};
 use tamis_index::{Extras, Index, IndexBuilder, IndexOptions, Quantisation};
 use tamis_query::QuantisedQuery;
 
@@ -87,10 +86,8 @@ impl<'a> PassageIndex<'a> {
         let num_docs = u64::from(self.index.num_docs());
         let weighted = |(token, weight): &(String, f32)| {
             let term = self.vocabulary.id(token)?;
-            let factor = match self.encoder.query_weighting() {
-                QueryWeighting::Model => 1.0,
-                QueryWeighting::TimesIndexIdf => idf(num_docs, u64::from(self.index.term_df(term))),
-            };
+            let df = u64::from(self.index.term_df(term));
+            let factor = self.encoder.query_weighting().factor(num_docs, df);
             Some((term, weight * factor))
         };
         encoding.tokens.iter().filter_map(weighted).collect()

@@ -16,15 +16,15 @@ use std::io::BufRead;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use tamis_core::{INTEGER_RULES, IntegerRule, Vocabulary};
-use tamis_encoder::{Compute, DenseEncoder, Encoder, InputKind};
+use tamis_encoder::{Compute, DEFAULT_MODEL, DenseEncoder, Encoder, InputKind};
 
 /// Arguments of `tamis encode`.
 #[derive(clap::Args)]
 pub struct Args {
     /// JSON lines {"id", "text"[, "title"]}, plain, .gz or .zst, or a BEIR folder or archive; `-` reads stdin
     input: PathBuf,
-    /// `lexical`, or the folder of a checkpoint or of a dense sentence encoder
-    #[arg(long, default_value = "lexical")]
+    /// `tamis-small`, `lexical`, or the folder of a model, which may be a dense sentence encoder
+    #[arg(long, default_value = DEFAULT_MODEL)]
     model: String,
     /// Texts longer than the model reads: truncate, windows or windows:OVERLAP (tokens shared by neighbours; 32 unless told)
     #[arg(long, value_name = "HOW")]
@@ -234,9 +234,8 @@ impl Work<'_> {
             Kind::Document => "document",
             Kind::Query => "query",
         };
-        let Compute { device, precision } = compute;
         let (content, model) = (self.has_content, self.encoder.fingerprint());
-        format!("2 {model} {kind} content={content} batch={BATCH} device={device} precision={precision}")
+        format!("2 {model} {kind} content={content} batch={BATCH} {compute}")
     }
 }
 

@@ -9,7 +9,7 @@ use crate::exit::Exit;
 use clap::Subcommand;
 use std::path::Path;
 use tamis_core::Fingerprint;
-use tamis_encoder::{Checkpoint, CheckpointOptions, Compute, DenseEncoder, Encoder, Error};
+use tamis_encoder::{Checkpoint, CheckpointOptions, Compute, DenseEncoder, Encoder, Error, LiftedEncoder};
 
 /// Arguments of `tamis model`.
 #[derive(clap::Args)]
@@ -32,6 +32,7 @@ enum Command {
 fn fingerprint(dir: &Path) -> Result<Fingerprint, Error> {
     match DenseEncoder::is_in(dir)? {
         true => Ok(DenseEncoder::open(dir, None, Compute::default())?.fingerprint()),
+        false if LiftedEncoder::is_in(dir) => Ok(LiftedEncoder::open(dir, Compute::default())?.fingerprint()),
         false => Ok(Checkpoint::open(dir, &CheckpointOptions::default())?.fingerprint()),
     }
 }

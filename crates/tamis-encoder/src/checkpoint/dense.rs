@@ -10,10 +10,10 @@ use super::layout::prompts;
 use super::load;
 use super::policy::LongText;
 use super::tokenizer::{TextTokenizer, TokenizerUse, Tokens};
-use super::weights::WeightsFile;
+use super::weights::{NamedFile, WeightsFile, in_eight_bits};
 use crate::lifted::{Gate, TextGates};
 use crate::transformer::{PlacedBackbone, Placement};
-use crate::{Compute, Error, InputKind};
+use crate::{Compute, Error, InputKind, Precision, files};
 use rayon::prelude::*;
 use std::path::{Path, PathBuf};
 use tamis_core::Fingerprint;
@@ -26,6 +26,7 @@ pub struct DenseEncoder {
     path: PathBuf,
     files: DenseFiles,
     backbone: PlacedBackbone,
+    precision: Precision,
     tokenizer: TextTokenizer,
     document_prompt: String,
     query_prompt: String,
@@ -69,8 +70,7 @@ impl DenseEncoder {
         compute: Compute,
         traced: bool,
     ) -> Result<Self, Error> {
-        let placement = Placement::of(compute)?;
-        let path = dir.canonicalize().map_err(|source| Error::Read {
+        let path = files::canonical(dir).map_err(|source| Error::Read {
             path: dir.to_owned(),
             source,
         })?;
@@ -89,6 +89,11 @@ impl DenseEncoder {
             tokenizer.check_traces(&files.dir)?;
         }
         let file = WeightsFile::read(&files.dir)?;
+        let precision = compute.settled(file.is_in_eight_bits()?);
+        let placement = Placement::of(Compute {
+            precision: Some(precision),
+            ..compute
+        })?;
         let parameters = load::backbone(&config, &file.tensors()?)?;
         let [document_prompt, query_prompt] = prompts(&path)?;
         let mut hasher = blake3::Hasher::new();
@@ -106,6 +111,7 @@ impl DenseEncoder {
         tokenizer.bytes.iter().for_each(|bytes| hash(&mut hasher, bytes));
         Ok(Self {
             backbone: PlacedBackbone::new(&parameters, &placement)?,
+            precision,
             path,
             files,
             tokenizer,
@@ -145,8 +151,24 @@ impl DenseEncoder {
         (self.files.pooling, self.files.normalised)
     }
 
+    /// How exactly it computes.
+    #[must_use]
+    pub fn precision(&self) -> Precision {
+        self.precision
+    }
+
+    /// The weights as a lifted model stores them, in 8 bits, or `None` where they are stored so already: names and contents of files that take the place of the
+    /// transformer's own weights, of `model.safetensors` or its shards. The same weights always give the same bytes.
+    ///
+    /// # Errors
+    /// When a file can no longer be read, or holds a value that is not finite.
+    pub fn weights_in_eight_bits(&self) -> Result<Option<Vec<NamedFile>>, Error> {
+        in_eight_bits(&self.files.dir)
+    }
+
     /// The directory of the transformer.
-    pub(super) fn transformer_dir(&self) -> &Path {
+    #[must_use]
+    pub fn transformer_dir(&self) -> &Path {
         &self.files.dir
     }
 

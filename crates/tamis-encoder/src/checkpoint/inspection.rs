@@ -7,7 +7,7 @@ use super::side::SideEncoder;
 use super::tokenizer::TextTokenizer;
 use super::weights::WeightsFile;
 use super::{Checkpoint, DenseEncoder};
-use crate::Error;
+use crate::{Error, LiftedEncoder};
 use serde::Serialize;
 use serde_json::{Value, json};
 use std::path::Path;
@@ -99,6 +99,33 @@ impl DenseEncoder {
             findings.add(name, prompt, source);
         }
         Ok(findings.list)
+    }
+}
+
+impl LiftedEncoder {
+    /// What was found: the constants of the table, and what there is of the dense encoder. Reads small files and headers
+    /// again.
+    ///
+    /// # Errors
+    /// When a file has changed for the worse since the model was opened.
+    pub fn findings(&self) -> Result<Vec<Finding>, Error> {
+        let constants = serde_json::to_value(self.lift().config()).unwrap_or_default();
+        let constants = constants.as_object().cloned().unwrap_or_default();
+        let of_table = constants.into_iter().map(|(setting, value)| Finding {
+            setting,
+            value,
+            source: "lifted.json".to_owned(),
+        });
+        let of_dense = self.dense().findings()?.into_iter().map(|finding| Finding {
+            setting: format!("dense.{}", finding.setting),
+            ..finding
+        });
+        let layout = Finding {
+            setting: "layout".to_owned(),
+            value: "lifted model".into(),
+            source: "lifted.json".to_owned(),
+        };
+        Ok([layout].into_iter().chain(of_table).chain(of_dense).collect())
     }
 }
 

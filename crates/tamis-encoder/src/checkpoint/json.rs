@@ -1,6 +1,6 @@
 //! Configuration files: reading them, and fields with a range.
 
-use crate::Error;
+use crate::{Error, files};
 use serde_json::Value;
 use std::io::ErrorKind;
 use std::ops::RangeInclusive;
@@ -16,8 +16,8 @@ pub(super) fn read_bytes(path: &Path, remedy: &'static str) -> Result<Vec<u8>, E
 
 /// Reads a whole file, or gives `None` where there is none.
 pub(super) fn read_if_present(path: &Path) -> Result<Option<Vec<u8>>, Error> {
-    match std::fs::read(path) {
-        Ok(bytes) => Ok(Some(bytes)),
+    match files::read(path) {
+        Ok(bytes) => Ok(Some(bytes.into_owned())),
         Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
         Err(source) => Err(Error::Read {
             path: path.to_owned(),

@@ -3,12 +3,13 @@
 //! Files stay on disk: a tensor is read when it is asked for, piece by piece, so that no file is ever held beside its
 //! tensors.
 
+mod eight_bits;
 mod file;
 mod shards;
 mod variables;
 
 use super::json::JsonFile;
-use crate::Error;
+use crate::{Error, files};
 use candle_core::{DType, Device, Tensor};
 use file::SafetensorsFile;
 use safetensors::Dtype;
@@ -17,6 +18,9 @@ use serde::Serialize;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 pub(super) use variables::{Frozen, VariableStore};
+
+pub use eight_bits::NamedFile;
+pub(crate) use eight_bits::in_eight_bits;
 
 /// The usual name of a weights file.
 pub(crate) const FILE_NAME: &str = "model.safetensors";
@@ -59,7 +63,7 @@ impl WeightsFile {
     /// When there is neither, a header and the length of its file disagree, or a tensor is not where the list says.
     pub(super) fn read(dir: &Path) -> Result<Self, Error> {
         let path = dir.join(FILE_NAME);
-        if path.exists() {
+        if files::exists(&path) {
             return Ok(Self {
                 files: vec![SafetensorsFile::open(&path)?],
                 path,
@@ -76,7 +80,9 @@ impl WeightsFile {
                 shard_of,
             });
         }
-        let pickled = crate::pickle::FILE_NAMES.iter().any(|name| dir.join(name).exists());
+        let pickled = crate::pickle::FILE_NAMES
+            .iter()
+            .any(|name| files::exists(&dir.join(name)));
         let remedy = if pickled {
             "the weights are a pickle, which is never opened: `tamis model convert` makes a safetensors checkpoint of it"
         } else {
@@ -137,6 +143,15 @@ impl WeightsFile {
                 Ok(())
             })
         })
+    }
+
+    /// Whether matrices are stored in 8 bits.
+    ///
+    /// # Errors
+    /// When they are so in a form of another version.
+    pub(super) fn is_in_eight_bits(&self) -> Result<bool, Error> {
+        let marked = self.files.iter().map(eight_bits::is_marked);
+        Ok(marked.collect::<Result<Vec<_>, _>>()?.contains(&true))
     }
 
     /// What the files hold.
@@ -229,7 +244,7 @@ impl Weights<'_> {
 
 impl WeightsFile {
     /// Reads tensor `name`, which must be of `shape`.
-    fn read_tensor(&self, name: &str, shape: &[usize]) -> Result<Tensor, Error> {
+    pub(super) fn read_tensor(&self, name: &str, shape: &[usize]) -> Result<Tensor, Error> {
         let missing = || Error::MissingTensor {
             path: self.path.clone(),
             tensor: name.to_owned(),
@@ -237,7 +252,10 @@ impl WeightsFile {
         };
         let (file, info) = self.place(name).ok_or_else(missing)?;
         check_shape(&file.path, name, shape, &info.shape)?;
-        let values = single_precision(file, name, info)?;
+        let values = match info.dtype {
+            Dtype::I8 if eight_bits::is_marked(file)? => eight_bits::read(self, file, name, info)?,
+            _ => single_precision(file, name, info)?,
+        };
         Ok(Tensor::from_vec(values, shape, &Device::Cpu)?)
     }
 }

@@ -206,6 +206,7 @@ mod tests {
             factor: 2.0,
             top,
             min_weight: 0.0,
+            query_weighting: crate::QueryWeighting::Model,
             query_expansion: None,
         };
         let stems = ["mill", "flour", "siev"].map(str::to_owned).to_vec();

@@ -2,10 +2,11 @@
 
 use super::gate::Gate;
 use super::table::{Lift, LiftConfig, LiftMeans, Tensors};
-use crate::Error;
+use crate::{Error, files};
 use safetensors::{Dtype, SafeTensors, tensor::TensorView};
 use serde::Serialize;
 use serde_json::Value;
+use std::borrow::Cow;
 use std::io::ErrorKind;
 use std::path::Path;
 use std::slice;
@@ -106,16 +107,18 @@ impl Lift {
 }
 
 fn read_bytes(path: &Path) -> Result<Vec<u8>, Error> {
-    std::fs::read(path).map_err(|source| match source.kind() {
-        ErrorKind::NotFound => Error::MissingFile {
-            path: path.to_owned(),
-            remedy: "a lifted model has lifted.json, stems.txt, lift.safetensors and dense/; copy it again",
-        },
-        _ => Error::Read {
-            path: path.to_owned(),
-            source,
-        },
-    })
+    files::read(path)
+        .map(Cow::into_owned)
+        .map_err(|source| match source.kind() {
+            ErrorKind::NotFound => Error::MissingFile {
+                path: path.to_owned(),
+                remedy: "a lifted model has lifted.json, stems.txt, lift.safetensors and dense/; copy it again",
+            },
+            _ => Error::Read {
+                path: path.to_owned(),
+                source,
+            },
+        })
 }
 
 /// The constants, and whether the model has a gate.

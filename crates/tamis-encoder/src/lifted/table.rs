@@ -2,8 +2,8 @@
 
 use super::files;
 use super::gate::Gate;
-use crate::Error;
 use crate::lexical::{Lexical, LexicalOptions};
+use crate::{Error, QueryWeighting};
 use serde::{Deserialize, Serialize};
 use std::collections::HashMap;
 use std::path::Path;
@@ -29,9 +29,16 @@ pub struct LiftConfig {
     pub top: usize,
     /// Expansion weights are kept that are above this, 0 or more.
     pub min_weight: f32,
+    /// What the weights of queries still need; nothing in directories that do not say it.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub query_weighting: QueryWeighting,
     /// Whether queries go through the dense encoder as well; by default they do not.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub query_expansion: Option<QueryExpansion>,
+}
+
+fn is_default(weighting: &QueryWeighting) -> bool {
+    *weighting == QueryWeighting::default()
 }
 
 /// How queries are expanded, for who can afford to encode them: `own_weight` times the weights of their own stems plus
@@ -396,6 +403,7 @@ mod tests {
                 factor: 1.0,
                 top: 2,
                 min_weight: 0.0,
+                query_weighting: QueryWeighting::Model,
                 query_expansion: None,
             },
             stems: ["mill", "flour", "siev"].map(str::to_owned).to_vec(),

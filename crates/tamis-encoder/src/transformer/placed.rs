@@ -22,7 +22,7 @@ impl Placement {
         compute.check_precision()?;
         let device = compute.device;
         match device {
-            DeviceChoice::Cpu => Ok(Self::Packed(compute.precision)),
+            DeviceChoice::Cpu => Ok(Self::Packed(compute.settled(false))),
             DeviceChoice::Cuda(_) if !candle_core::utils::cuda_is_available() => Err(Error::DeviceNotBuilt { device }),
             DeviceChoice::Cuda(number) => match Device::new_cuda(number) {
                 Ok(opened) => Ok(Self::Tensors(opened)),

@@ -23,7 +23,7 @@ const NAMES: [&str; 8] = [
 
 fn computing(precision: Precision) -> Compute {
     Compute {
-        precision,
+        precision: Some(precision),
         ..Compute::default()
     }
 }

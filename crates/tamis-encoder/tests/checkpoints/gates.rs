@@ -117,7 +117,7 @@ fn gated_texts_are_the_same_alone_and_in_a_batch() {
     set_gate(dir.path(), gate, 1.0);
     for precision in [Precision::F32, Precision::Int16, Precision::Int8] {
         let compute = Compute {
-            precision,
+            precision: Some(precision),
             ..Compute::default()
         };
         let encoder = LiftedEncoder::open(dir.path(), compute).expect("opens");

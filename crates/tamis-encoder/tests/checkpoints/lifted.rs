@@ -7,7 +7,7 @@ use std::path::Path;
 use tamis_encoder::lexical::LexicalOptions;
 use tamis_encoder::{
     CheckpointOptions, Compute, DenseEncoder, Encoder, Error, InputKind, Lift, LiftConfig, LiftMeans, LiftedEncoder,
-    LongText, Precision, QueryExpansion, open, open_stored, open_with,
+    LongText, Precision, QueryExpansion, QueryWeighting, open, open_stored, open_with,
 };
 
 const STEMS: [&str; 5] = ["flour", "mill", "miller", "siev", "wheat"];
@@ -42,6 +42,7 @@ fn table(dense: &DenseEncoder) -> Lift {
         factor: 1.5,
         top: 3,
         min_weight: 0.0,
+        query_weighting: QueryWeighting::Model,
         query_expansion: None,
     };
     let idf = vec![2.0, 3.0, 4.0, 5.0, 6.0];
@@ -128,7 +129,7 @@ fn a_text_is_the_same_alone_and_in_a_batch_in_every_precision() {
     let dir = lifted();
     for precision in [Precision::F32, Precision::Int16, Precision::Int8] {
         let compute = Compute {
-            precision,
+            precision: Some(precision),
             ..Compute::default()
         };
         let encoder = LiftedEncoder::open(dir.path(), compute).expect("opens");

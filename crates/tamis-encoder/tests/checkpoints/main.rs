@@ -4,6 +4,7 @@
 
 mod damage;
 mod dense;
+mod eight_bits;
 mod exactness;
 mod families;
 mod gates;

@@ -246,7 +246,7 @@ fn where_a_model_computes_is_no_part_of_it() {
     let original = open_with("bert-plain", &CheckpointOptions::default());
     for precision in [Precision::Int16, Precision::Int8] {
         let compute = Compute {
-            precision,
+            precision: Some(precision),
             ..Compute::default()
         };
         let path = fixture("bert-plain");
@@ -268,7 +268,7 @@ fn devices_that_are_not_there_are_refused() {
     let refusal = |precision| {
         let compute = Compute {
             device: DeviceChoice::Cuda(77),
-            precision,
+            precision: Some(precision),
         };
         let options = CheckpointOptions::default();
         let refused = Checkpoint::open_with(&fixture("bert-plain"), &options, compute);

@@ -133,7 +133,7 @@ fn an_engine_opens_models_where_it_is_told() {
     // Refused with or without a GPU: only the CPU computes in integers.
     let impossible = Compute {
         device: DeviceChoice::Cuda(0),
-        precision: Precision::Int8,
+        precision: Some(Precision::Int8),
     };
     let engine = Engine::open_with(dir.path(), impossible).expect("no model yet");
     assert_eq!(engine.compute(), impossible);

@@ -147,8 +147,8 @@ impl PackedMatrix {
 fn pack_integers(precision: Precision, row: &[f32], steps: &mut [Step], lane: usize, ends: &mut PanelEnds) {
     let largest = row.iter().fold(0.0f32, |largest, w| largest.max(w.abs()));
     let factor = match precision {
+        Precision::Int8 => int8_factor(largest),
         _ if largest == 0.0 => 0.0,
-        Precision::Int8 => 127.0 / largest,
         _ => int16_factor(row, largest),
     };
     ends.scale[lane] = if factor == 0.0 { 0.0 } else { 1.0 / factor };
@@ -166,6 +166,26 @@ fn pack_integers(precision: Precision, row: &[f32], steps: &mut [Step], lane: us
         }
         step.0[lane] = word;
     }
+}
+
+/// The factor that takes the largest magnitude of a row to 127; 0 for a row of zeros, or of numbers so small that their
+/// products vanish.
+fn int8_factor(largest: f32) -> f32 {
+    let factor = 127.0 / largest;
+    if factor.is_finite() { factor } else { 0.0 }
+}
+
+/// Appends the integers that stand for `row` in [`Precision::Int8`], -127 to 127, and gives what a step of one is
+/// worth. Packing what they stand for gives the same integers again.
+///
+/// # Panics
+/// When a value is not finite.
+pub fn quantise_row(row: &[f32], integers: &mut Vec<i8>) -> f32 {
+    assert!(row.iter().all(|value| value.is_finite()), "weights are finite");
+    let factor = int8_factor(row.iter().fold(0.0f32, |largest, w| largest.max(w.abs())));
+    let integer = |w: &f32| i8::try_from(nearest(*w, factor)).expect("the largest magnitude becomes 127");
+    integers.extend(row.iter().map(integer));
+    if factor == 0.0 { 0.0 } else { 1.0 / factor }
 }
 
 /// The largest factor for which neither a weight nor the sum of all magnitudes leaves its bound.

@@ -1,6 +1,6 @@
 //! Products of every instruction set and precision against sums in double precision.
 
-use super::{LANES, PackedMatrix, PackedRows, Precision};
+use super::{LANES, PackedMatrix, PackedRows, Precision, quantise_row};
 use crate::Kernels;
 use proptest::prelude::*;
 
@@ -186,6 +186,40 @@ fn rows_that_cannot_be_quantised_stay_visible() {
             let bias = [zeros.bias.clone(), zeros.bias.clone()].concat();
             assert_eq!(zeros.product(kernels, precision), bias);
         }
+    }
+}
+
+#[test]
+fn packing_what_was_stored_in_8_bits_gives_the_same_integers() {
+    let inputs = 37;
+    let mut weights = noise(4, 50 * inputs);
+    weights[..inputs].fill(0.0);
+    weights[inputs..2 * inputs].iter_mut().for_each(|w| *w *= 1e-44);
+    weights[2 * inputs] = -3e38;
+    let (mut stored, mut again) = (Vec::new(), Vec::new());
+    let mut scales = Vec::new();
+    for row in weights.chunks_exact(inputs) {
+        scales.push(quantise_row(row, &mut stored));
+    }
+    let rows = stored.chunks_exact(inputs).zip(&scales);
+    let read: Vec<f32> = rows
+        .flat_map(|(row, scale)| row.iter().map(move |&q| f32::from(q) * scale))
+        .collect();
+    for row in read.chunks_exact(inputs) {
+        quantise_row(row, &mut again);
+    }
+    assert_eq!(stored, again);
+    assert_eq!((scales[0], scales[1]), (0.0, 0.0));
+    assert_eq!(stored[2 * inputs], -127);
+    let of = |weights: &[f32]| PackedMatrix::pack(Precision::Int8, weights, inputs, None);
+    let (packed, repacked) = (of(&weights), of(&read));
+    let [mut one, mut other] = [vec![0.0; inputs], vec![0.0; inputs]];
+    for row in 0..50 {
+        packed.read_row(row, &mut one);
+        repacked.read_row(row, &mut other);
+        let close = |(a, b): (&f32, &f32)| (a - b).abs() <= 1e-6 * a.abs();
+        assert!(one.iter().zip(&other).all(close), "row {row}");
+        assert!(one.iter().zip(&read[row * inputs..]).all(close), "row {row} as stored");
     }
 }
 

@@ -40,7 +40,7 @@ pub async fn create(state: Data<State>, mut payload: Payload) -> Result<HttpResp
             }),
         );
     };
-    let config = wanted.config(name);
+    let config = wanted.config(name, &state.options.default_model);
     let made = blocking(move || Ok(info(&*state.engine.create_collection(&config)?))).await?;
     Ok(HttpResponse::Created()
         .insert_header(("location", format!("/v1/collections/{}", made.name)))
@@ -67,8 +67,9 @@ pub async fn put(state: Data<State>, name: Path<String>, mut payload: Payload) -
             format!("The body's `name` is not the path's, `{name}`."),
         ));
     }
-    let config = wanted.config(name);
-    let (created, made) = blocking(move || create_if_absent(&state, config)).await?;
+    let model_is_named = wanted.model.is_some();
+    let config = wanted.config(name, &state.options.default_model);
+    let (created, made) = blocking(move || create_if_absent(&state, config, model_is_named)).await?;
     Ok(if created {
         HttpResponse::Created().json(made)
     } else {
@@ -76,11 +77,19 @@ pub async fn put(state: Data<State>, name: Path<String>, mut payload: Payload) -
     })
 }
 
-fn create_if_absent(state: &State, config: CollectionConfig) -> Result<(bool, CollectionInfo), Failure> {
+/// Makes the collection unless it exists; one that exists keeps its model where none is named.
+fn create_if_absent(
+    state: &State,
+    mut config: CollectionConfig,
+    model_is_named: bool,
+) -> Result<(bool, CollectionInfo), Failure> {
     match state.engine.create_collection(&config) {
         Ok(collection) => Ok((true, info(&collection))),
         Err(Error::CollectionExists { name }) => {
             let existing = state.collection(&name)?;
+            if !model_is_named {
+                config.model.clone_from(&existing.config().model);
+            }
             if *existing.config() == config {
                 return Ok((false, info(&existing)));
             }

@@ -1,6 +1,6 @@
 //! Shapes of the collection routes.
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 use tamis_engine::{CollectionConfig, FieldSchema};
 use utoipa::ToSchema;
 
@@ -11,10 +11,12 @@ pub struct CollectionBody {
     /// Its name: 1 to 64 of a-z, 0-9, `_` and `-`, beginning with a letter or digit. With PUT the path names it.
     #[serde(default)]
     pub name: Option<String>,
-    /// Its model: `lexical`, or a model directory on the server. Without one, documents bring their own vectors, or only
+    /// Its model: `tamis-small`, `lexical`, or a model directory on the server. If left out, the server's own, which is
+    /// `tamis-small` unless it was told another. With `null` there is none: documents bring their own vectors, or only
     /// BM25 is searched.
-    #[serde(default)]
-    pub model: Option<String>,
+    #[serde(default, deserialize_with = "said")]
+    #[schema(value_type = Option<String>)]
+    pub model: Option<Option<String>>,
     /// Its typed fields by name: keyword, integer, float, bool or date.
     #[serde(default)]
     #[schema(value_type = std::collections::BTreeMap<String, String>)]
@@ -28,10 +30,11 @@ pub struct CollectionBody {
 }
 
 impl CollectionBody {
-    /// The engine's configuration under that name; what the body leaves out has the engine's default.
-    pub fn config(self, name: String) -> CollectionConfig {
+    /// The engine's configuration under that name; what the body leaves out has the engine's default, and the model is
+    /// then `default_model`.
+    pub fn config(self, name: String, default_model: &str) -> CollectionConfig {
         let mut config = CollectionConfig::new(name);
-        config.model = self.model;
+        config.model = self.model.unwrap_or_else(|| Some(default_model.to_owned()));
         config.fields = self.fields;
         config.max_weight = self.max_weight;
         if let Some(reorder) = self.reorder {
@@ -39,6 +42,11 @@ impl CollectionBody {
         }
         config
     }
+}
+
+/// What is said of the model, `null` included: a field that is left out does not come here.
+fn said<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Option<String>>, D::Error> {
+    Option::deserialize(deserializer).map(Some)
 }
 
 /// A collection.

@@ -3,11 +3,12 @@
 use super::{FileCounts, ModelSource, Solved};
 use std::fmt::Write;
 use tamis_core::Fingerprint;
+use tamis_encoder::QueryWeighting;
 
 /// The text of README.md.
 pub(super) fn text(solved: &Solved, source: &ModelSource<'_>, fingerprint: Fingerprint) -> String {
     let (config, report) = (solved.lift.config(), &solved.report);
-    let dense = source.dense.path().file_name().unwrap_or_default().to_string_lossy();
+    let dense = source.dense_name;
     let chosen = match source.chosen_on {
         [] => "given".to_owned(),
         names => format!("chosen by nDCG@10 on {}", names.join(", ")),
@@ -15,10 +16,11 @@ pub(super) fn text(solved: &Solved, source: &ModelSource<'_>, fingerprint: Finge
     let cosine = |value: Option<f64>| value.map_or_else(|| "not measured".to_owned(), |value| format!("{value:.3}"));
     let lexical = config.lexical;
     format!(
-        "# A lifted model
+        "{notes}
 
-An inference-free sparse encoder: the dense sentence encoder in `dense/` (from `{dense}`) and a table.
-A query is the bag of its English stems, each weighing its inverse document frequency; no network reads it.
+## How it was made
+`tamis lift` made this model: an inference-free sparse encoder: the dense sentence encoder in `dense/` (from `{dense}`) and a table.
+A query is the bag of its English stems, each weighing its inverse document frequency{weighting}; no network reads it.
 A document has its lexical weights (saturated term frequency, k1 {k1}, b {b}, average length {length}) plus the
 {top} largest entries of {factor} W (e - mu), e being its dense vector.
 
@@ -47,6 +49,12 @@ Licences of these texts and of the dense encoder apply.
 - model: `{fingerprint}`
 - dense encoder: `{dense_fingerprint}`
 ",
+        notes = source.notes.unwrap_or("# A lifted model").trim(),
+        weighting = match config.query_weighting {
+            QueryWeighting::Model => "",
+            QueryWeighting::TimesIndexIdf => " in background texts times that in the index searched",
+            QueryWeighting::TimesRootIndexIdf => " in background texts times the root of that in the index searched",
+        },
         k1 = lexical.k1,
         b = lexical.b,
         length = lexical.average_length,

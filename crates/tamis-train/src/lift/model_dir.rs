@@ -1,6 +1,6 @@
 //! The directory of a lifted model: written beside its place, opened once to see that it is whole, then renamed.
 
-use super::{LiftOptions, LiftTexts, Solved, card};
+use super::{BaseWeights, LiftOptions, LiftTexts, Solved, card};
 use crate::error::Error;
 use std::fs::{self, File};
 use std::io::{self, Write};
@@ -17,8 +17,12 @@ const MAX_DEPTH: usize = 3;
 /// What a model was lifted from.
 #[derive(Clone, Copy)]
 pub struct ModelSource<'a> {
-    /// The dense encoder.
+    /// The dense encoder, as the model holds it.
     pub dense: &'a DenseEncoder,
+    /// What it is called: the folder it was found in.
+    pub dense_name: &'a str,
+    /// How the card begins, Markdown: its title and what only people know.
+    pub notes: Option<&'a str>,
     /// The texts.
     pub texts: &'a LiftTexts,
     /// The options.
@@ -74,7 +78,7 @@ pub fn check_place(path: &Path) -> Result<(), Error> {
 }
 
 fn fill(dir: &Path, solved: &Solved, source: &ModelSource<'_>) -> Result<Fingerprint, Error> {
-    copy_tree(source.dense.path(), &LiftedEncoder::dense_dir(dir), MAX_DEPTH)?;
+    copy_dense(source.dense, &LiftedEncoder::dense_dir(dir), BaseWeights::Original)?;
     for (name, bytes) in solved.lift.to_files()? {
         write_file(&dir.join(name), &bytes)?;
     }
@@ -85,8 +89,29 @@ fn fill(dir: &Path, solved: &Solved, source: &ModelSource<'_>) -> Result<Fingerp
     Ok(fingerprint)
 }
 
-/// Copies the files of a dense encoder's directory.
-fn copy_tree(from: &Path, to: &Path, depth: usize) -> Result<(), Error> {
+/// Copies the directory of a dense encoder, what is needed of it, to `to`, with weights in the form that is asked for.
+///
+/// What is lifted from such a copy in 8 bits is lifted from exactly the encoder that the model will hold.
+///
+/// # Errors
+/// When `to` exists, a file cannot be read or written, or weights hold a value that is not finite.
+pub fn copy_dense(dense: &DenseEncoder, to: &Path, weights: BaseWeights) -> Result<(), Error> {
+    let rounded = match weights {
+        BaseWeights::Int8 => dense.weights_in_eight_bits()?,
+        BaseWeights::Original => None,
+    };
+    let without_weights = rounded.as_ref().map(|_| dense.transformer_dir());
+    copy_tree(dense.path(), to, without_weights, MAX_DEPTH)?;
+    let inside = dense.transformer_dir().strip_prefix(dense.path());
+    let inside = to.join(inside.unwrap_or(Path::new("")));
+    for (name, bytes) in rounded.into_iter().flatten() {
+        write_file(&inside.join(name), &bytes)?;
+    }
+    sync(&inside)
+}
+
+/// Copies the files of a dense encoder's directory; of the folder `without_weights` not the weights.
+fn copy_tree(from: &Path, to: &Path, without_weights: Option<&Path>, depth: usize) -> Result<(), Error> {
     let read_error = |path: &Path| {
         let path = path.to_owned();
         move |source| Error::Copy { path, source }
@@ -102,9 +127,11 @@ fn copy_tree(from: &Path, to: &Path, depth: usize) -> Result<(), Error> {
         let target = to.join(name);
         if path.is_dir() {
             if depth > 0 {
-                copy_tree(&path, &target, depth - 1)?;
+                copy_tree(&path, &target, without_weights, depth - 1)?;
             }
-        } else if extension.is_some_and(|extension| COPIED.contains(&extension)) {
+        } else if extension.is_some_and(|extension| COPIED.contains(&extension))
+            && !(extension == Some("safetensors") && without_weights == Some(from))
+        {
             let bytes = fs::read(&path).map_err(read_error(&path))?;
             write_file(&target, &bytes)?;
         }
@@ -189,7 +216,7 @@ mod tests {
         ] {
             fs::write(from.join(name), name).expect("writable");
         }
-        copy_tree(&from, &to, MAX_DEPTH).expect("copied");
+        copy_tree(&from, &to, None, MAX_DEPTH).expect("copied");
         let count = |dir: &Path| fs::read_dir(dir).expect("there").count();
         assert_eq!((count(&to), count(&to.join("1_Pooling"))), (3, 1));
         assert_eq!(fs::read(to.join("vocab.txt")).expect("copied"), b"vocab.txt");

@@ -2,8 +2,19 @@
 
 use crate::error::Error;
 use serde::{Deserialize, Serialize};
-use tamis_encoder::MAX_LIFT_TERMS;
 use tamis_encoder::lexical::LexicalOptions;
+use tamis_encoder::{MAX_LIFT_TERMS, QueryWeighting};
+
+/// How a lifted model holds the matrices of its dense encoder.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum BaseWeights {
+    /// In 8 bits with a scale a row, a quarter of single precision.
+    #[default]
+    Int8,
+    /// As its library saved them.
+    Original,
+}
 
 /// How a dense encoder is lifted.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -12,9 +23,9 @@ pub struct LiftOptions {
     /// The most stems with a row of W: those that most background texts have. Default 37,000.
     pub num_terms: usize,
     /// How close W stays to the vectors of single words, above 0: the weight of a row's squared distance, where each
-    /// query's squared error weighs 1 and is measured in the scale of the words' vectors. Default 1,000.
+    /// query's squared error weighs 1 and is measured in the scale of the words' vectors. Default 300.
     pub lambda: f64,
-    /// What expansion weights are multiplied by, 0 or more. Default 1.
+    /// What expansion weights are multiplied by, 0 or more. Default 1.5.
     pub factor: f32,
     /// How many stems a document is expanded by at most. Default 256.
     pub top: usize,
@@ -26,19 +37,26 @@ pub struct LiftOptions {
     pub max_background: usize,
     /// The most background texts whose dense vectors are averaged, 1 or more. Default 1,000.
     pub max_documents: usize,
+    /// What the weights of the model's queries still need in an index. Default: the root of its idf. A background idf
+    /// alone takes the common words of a narrow collection for rare ones.
+    pub query_weighting: QueryWeighting,
+    /// Queries of these sources (the field `src` of their lines) are left out: they are held out for judging.
+    pub excluded_sources: Vec<String>,
 }
 
 impl Default for LiftOptions {
     fn default() -> Self {
         Self {
             num_terms: 37_000,
-            lambda: 1000.0,
-            factor: 1.0,
+            lambda: 300.0,
+            factor: 1.5,
             top: 256,
             lexical: LexicalOptions::default(),
             max_queries: 150_000,
             max_background: 100_000,
             max_documents: 1000,
+            query_weighting: QueryWeighting::TimesRootIndexIdf,
+            excluded_sources: Vec::new(),
         }
     }
 }

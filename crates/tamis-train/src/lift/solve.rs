@@ -168,6 +168,7 @@ impl Lifting {
             factor: options.factor,
             top: options.top,
             min_weight: 0.0,
+            query_weighting: options.query_weighting,
             query_expansion: None,
         };
         let (stems, idf) = (self.table.stems.clone(), self.table.idf.clone());

@@ -40,6 +40,8 @@ pub struct LiftTexts {
 #[derive(Deserialize)]
 struct Record {
     #[serde(default)]
+    src: Option<String>,
+    #[serde(default)]
     query: Option<String>,
     #[serde(default)]
     title: Option<String>,
@@ -77,7 +79,10 @@ impl LiftTexts {
         each: &mut dyn FnMut(usize),
     ) -> Result<Self, Error> {
         options.validate()?;
-        let (query_files, queries) = sample(queries, options.max_queries, Side::Query, each)?;
+        let side = Side::Query {
+            excluded: &options.excluded_sources,
+        };
+        let (query_files, queries) = sample(queries, options.max_queries, side, each)?;
         let (background_files, background) = sample(background, options.max_background, Side::Background, each)?;
         Ok(Self {
             queries,
@@ -89,22 +94,23 @@ impl LiftTexts {
 }
 
 #[derive(Clone, Copy)]
-enum Side {
-    Query,
+enum Side<'a> {
+    Query { excluded: &'a [String] },
     Background,
 }
 
-impl Side {
+impl Side<'_> {
     fn name(self) -> &'static str {
         match self {
-            Self::Query => "queries",
+            Self::Query { .. } => "queries",
             Self::Background => "background texts",
         }
     }
 
-    fn text(self, line: &Line<'_>) -> Result<String, Error> {
+    /// The text of a line; `None` where its source is left out.
+    fn text(self, line: &Line<'_>) -> Result<Option<String>, Error> {
         let expected = match self {
-            Self::Query => "an object with \"query\", \"title\" or \"text\" that is not empty",
+            Self::Query { .. } => "an object with \"query\", \"title\" or \"text\" that is not empty",
             Self::Background => "an object with a \"text\" that is not empty",
         };
         let bad = |column: usize, problem: String| Error::LiftLine {
@@ -119,11 +125,16 @@ impl Side {
                 .map_or(message.as_str(), |(problem, _)| problem);
             bad(error.column().max(1), problem.to_owned())
         })?;
+        if let (Self::Query { excluded }, Some(source)) = (self, &record.src)
+            && excluded.contains(source)
+        {
+            return Ok(None);
+        }
         let text = match self {
-            Self::Query => record.query(),
+            Self::Query { .. } => record.query(),
             Self::Background => record.background(),
         };
-        text.ok_or_else(|| bad(1, "there is none".to_owned()))
+        text.map(Some).ok_or_else(|| bad(1, "there is none".to_owned()))
     }
 }
 
@@ -134,21 +145,24 @@ const REPORT_EVERY: usize = 1000;
 fn sample(
     files: &[PathBuf],
     limit: usize,
-    side: Side,
+    side: Side<'_>,
     each: &mut dyn FnMut(usize),
 ) -> Result<(Vec<FileCounts>, Vec<String>), Error> {
     let (mut counts, mut kept) = (Vec::with_capacity(files.len()), BTreeMap::new());
     for path in files {
         let mut lines = LineReader::open(path)?;
-        let mut num_texts = 0u64;
+        let (mut num_lines, mut num_texts) = (0u64, 0u64);
         while let Some(line) = lines.next_line()? {
-            keep(&mut kept, limit, side.text(&line)?);
-            num_texts += 1;
-            if num_texts.is_multiple_of(REPORT_EVERY as u64) {
+            num_lines += 1;
+            if let Some(text) = side.text(&line)? {
+                keep(&mut kept, limit, text);
+                num_texts += 1;
+            }
+            if num_lines.is_multiple_of(REPORT_EVERY as u64) {
                 each(REPORT_EVERY);
             }
         }
-        each(usize::try_from(num_texts).unwrap_or(usize::MAX) % REPORT_EVERY);
+        each(usize::try_from(num_lines).unwrap_or(usize::MAX) % REPORT_EVERY);
         counts.push(FileCounts {
             name: name_of(path),
             num_texts,
@@ -236,6 +250,31 @@ mod tests {
         assert_eq!(one, read(&[&backward], 20).expect("clean").queries);
         assert_eq!(one, read(&[&backward, &forward], 20).expect("clean").queries);
         assert_eq!(read(&[&forward], 1000).expect("clean").queries.len(), 100);
+    }
+
+    #[test]
+    fn queries_of_excluded_sources_are_left_out() {
+        let dir = tempfile::tempdir().expect("a folder");
+        let path = dir.path().join("queries.jsonl");
+        let lines =
+            "{\"src\":\"faq\",\"query\":\"one\",\"text\":\"x\"}\n{\"src\":\"news\",\"query\":\"two\",\"text\":\"y\"}\n";
+        fs::write(&path, lines).expect("writable");
+        let read = |excluded: &[&str]| {
+            let options = LiftOptions {
+                excluded_sources: excluded.iter().map(|&source| source.to_owned()).collect(),
+                ..Default::default()
+            };
+            // The file is read for background texts too, of which none is left out.
+            let files = std::slice::from_ref(&path);
+            LiftTexts::read(files, files, &options, &mut |_| {})
+        };
+        let texts = read(&["faq"]).expect("clean");
+        assert_eq!(
+            (texts.queries.as_slice(), texts.background.len()),
+            (["two".to_owned()].as_slice(), 2)
+        );
+        assert_eq!(texts.query_files[0].num_texts, 1);
+        assert!(matches!(read(&["faq", "news"]), Err(Error::NoTexts { .. })));
     }
 
     #[test]

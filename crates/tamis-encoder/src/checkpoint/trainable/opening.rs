@@ -178,7 +178,7 @@ pub(super) fn check(dir: &Path, options: &TrainableOptions) -> Result<(), Error>
 pub(super) fn device(options: &TrainableOptions) -> Result<Device, Error> {
     let compute = Compute {
         device: options.device,
-        precision: Precision::F32,
+        precision: Some(Precision::F32),
     };
     match Placement::of(compute)? {
         Placement::Packed(_) => Ok(Device::Cpu),

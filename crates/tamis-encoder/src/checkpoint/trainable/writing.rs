@@ -13,6 +13,7 @@ use crate::checkpoint::{WEIGHTS_INDEX_NAME, WEIGHTS_NAME};
 use crate::convert::{StoredTensor, Target, list, write_tensors};
 use crate::{Error, InputKind};
 use candle_core::{DType, Tensor, Var};
+use safetensors::Dtype;
 use serde_json::{Map, Value, json};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -213,6 +214,10 @@ pub(super) fn tensors(transformer: &TrainableTransformer) -> Result<Vec<StoredTe
         )),
         None => {
             let (dtype, shape, bytes) = files.stored(&name)?;
+            if dtype == Dtype::I8 {
+                let tensor = files.read_tensor(&name, &shape)?;
+                return Ok(StoredTensor::single_precision(&name, &shape, &values(&tensor)?));
+            }
             Ok(StoredTensor {
                 name,
                 dtype,
@@ -221,7 +226,18 @@ pub(super) fn tensors(transformer: &TrainableTransformer) -> Result<Vec<StoredTe
             })
         }
     };
-    files.names().into_iter().map(tensor).collect()
+    let names = files.names();
+    // Learned matrices are written in single precision, so those in 8 bits are, too, and have no scales any more.
+    let is_scale = |name: &String| {
+        name.strip_suffix(".scale")
+            .is_some_and(|matrix| names.iter().any(|name| name == matrix))
+    };
+    names
+        .iter()
+        .filter(|name| !is_scale(name))
+        .cloned()
+        .map(tensor)
+        .collect()
 }
 
 pub(super) fn values(tensor: &Tensor) -> Result<Vec<f32>, Error> {

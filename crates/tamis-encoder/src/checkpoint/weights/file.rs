@@ -1,9 +1,9 @@
 //! One safetensors file: its header in memory, its numbers on disk.
 
 use crate::Error;
+use crate::files::PartialFile;
 use safetensors::tensor::Metadata;
-use std::fs::File;
-use std::io::{Read, Seek, SeekFrom};
+use std::io::Read;
 use std::path::{Path, PathBuf};
 
 /// The format's own limit of a header.
@@ -20,7 +20,7 @@ pub(super) struct SafetensorsFile {
     pub(super) len: u64,
     /// Where the numbers begin.
     pub(super) data: u64,
-    file: File,
+    file: PartialFile,
 }
 
 impl SafetensorsFile {
@@ -34,13 +34,14 @@ impl SafetensorsFile {
             path: path.to_owned(),
             reason,
         };
-        let mut file = File::open(path).map_err(read)?;
-        let len = file.metadata().map_err(read)?.len();
+        let file = PartialFile::open(path).map_err(read)?;
+        let len = file.len().map_err(read)?;
+        let mut bytes = file.from(0).map_err(read)?;
         let mut length = [0; 8];
         if len < LENGTH_BYTES {
             return Err(damaged(format!("{len} bytes are too few for a header")));
         }
-        file.read_exact(&mut length).map_err(read)?;
+        bytes.read_exact(&mut length).map_err(read)?;
         let header_len = u64::from_le_bytes(length);
         let rest = len - LENGTH_BYTES;
         if header_len > rest.min(MAX_HEADER_BYTES) {
@@ -49,7 +50,8 @@ impl SafetensorsFile {
             )));
         }
         let mut header = Vec::new();
-        file.by_ref().take(header_len).read_to_end(&mut header).map_err(read)?;
+        bytes.by_ref().take(header_len).read_to_end(&mut header).map_err(read)?;
+        drop(bytes);
         let header: Metadata = serde_json::from_slice(&header).map_err(|error| damaged(format!("header: {error}")))?;
         let data = LENGTH_BYTES + header_len;
         let expected = data + header.data_len() as u64;
@@ -77,8 +79,7 @@ impl SafetensorsFile {
             path: self.path.clone(),
             source,
         };
-        let mut file = &self.file;
-        file.seek(SeekFrom::Start(start)).map_err(failed)?;
+        let mut file = self.file.from(start).map_err(failed)?;
         let mut rest = len;
         let mut buffer = vec![0; piece.min(usize::try_from(len).unwrap_or(piece))];
         while rest > 0 {

@@ -2,7 +2,7 @@
 
 use super::super::json::JsonFile;
 use super::file::SafetensorsFile;
-use crate::Error;
+use crate::{Error, files};
 use serde_json::Value;
 use std::collections::BTreeMap;
 use std::path::{Component, Path};
@@ -21,7 +21,7 @@ pub(super) fn open(dir: &Path, index: &JsonFile) -> Result<(Vec<SafetensorsFile>
     let mut shard_of = BTreeMap::new();
     for (at, name) in names.iter().enumerate() {
         let path = dir.join(name);
-        if !path.exists() {
+        if !files::exists(&path) {
             let remedy = "the list of shards beside it names it: the checkpoint is incomplete";
             return Err(Error::MissingFile { path, remedy });
         }

@@ -5,7 +5,7 @@ use crate::lexical::LexicalOptions;
 use crate::training::{
     Candidates, Contrastive, Kl, LearningRate, Loss, Randomness, TextBatch, Trainer, TrainerConfig, Weighted,
 };
-use crate::{Compute, DenseEncoder, Encoder, LiftConfig, LiftMeans};
+use crate::{Compute, DenseEncoder, Encoder, LiftConfig, LiftMeans, QueryWeighting};
 use candle_core::Device;
 use std::fs;
 use tempfile::TempDir;
@@ -36,6 +36,7 @@ fn model(factor: f32) -> TempDir {
         factor,
         top: 3,
         min_weight: 0.0,
+        query_weighting: QueryWeighting::Model,
         query_expansion: None,
     };
     let means = LiftMeans {
