@@ -69,6 +69,11 @@ pub(crate) fn is_dir(path: &Path) -> bool {
     parts(path).is_some_and(|(model, inside)| inside.as_os_str().is_empty() && files(&model).is_some())
 }
 
+/// Whether `path` is the directory of a model that is compiled in, or lies in it.
+pub(crate) fn holds(path: &Path) -> bool {
+    parts(path).is_some_and(|(model, _)| files(&model).is_some())
+}
+
 /// What the file `path` holds; `None` where the path is none of a compiled-in model.
 pub(crate) fn content(path: &Path) -> Option<io::Result<&'static [u8]>> {
     let (model, inside) = parts(path)?;
@@ -133,6 +138,7 @@ mod tests {
     #[test]
     fn paths_lead_to_files_and_to_nothing_else() {
         let dir = dir(TAMIS_SMALL).expect("compiled in");
+        assert!(holds(&dir) && holds(&dir.join("dense")) && !holds(Path::new("built-in:/other")));
         assert!(is_dir(&dir) && !is_dir(&dir.join("dense")) && !is_dir(Path::new("built-in:/other")));
         let config = content(&dir.join("lifted.json")).expect("a place in a model");
         assert!(config.expect("there").starts_with(b"{"));

@@ -32,7 +32,7 @@ pub(crate) fn is_dir(path: &Path) -> bool {
 
 /// The path by which a directory is known from any current directory.
 pub(crate) fn canonical(path: &Path) -> io::Result<PathBuf> {
-    match built_in::is_dir(path) {
+    match built_in::holds(path) {
         true => Ok(path.to_owned()),
         false => path.canonicalize(),
     }
