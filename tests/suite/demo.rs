@@ -6,7 +6,7 @@ use super::support;
 fn demo_answers_and_evaluates() {
     let folder = tempfile::tempdir().expect("temporary folder");
     let demo = support::succeed(folder.path(), &["demo", "--no-serve"]);
-    for part in ["lexical", "bm25", "fused", "ndcg@10"] {
+    for part in ["tamis-small", "bm25", "fused", "ndcg@10"] {
         assert!(demo.stdout.contains(part), "no {part}: {}", demo.stdout);
     }
     assert!(!demo.stdout.contains("http://"), "--no-serve serves nothing");
