@@ -14,7 +14,7 @@ pub(super) fn layer_norm<const FMA: bool>(row: &mut [f32], weight: &[f32], bias:
     }
 }
 
-/// What [`layer_norm_backward`] needs beside the row and its gradient, and what it adds to.
+/// What the backward half of a layer norm needs beside the row and its gradient, and what it adds to.
 #[derive(Debug)]
 pub struct NormBackward<'a> {
     /// As in the forward pass.
