@@ -11,8 +11,10 @@ mod service;
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
+use std::path::Path;
 use std::sync::Arc;
 use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
 
 use actix_web::web::Data;
 use serde_json::{Value, json};
@@ -47,6 +49,19 @@ fn options() -> ServerOptions {
     }
 }
 
+/// Opens an engine. Worker threads of a service that has ended in this process may hold the lock a moment longer.
+fn open_released(directory: &Path) -> Engine {
+    let begun = Instant::now();
+    loop {
+        match Engine::open(directory) {
+            Err(tamis_engine::Error::Locked { .. }) if begun.elapsed() < Duration::from_secs(10) => {
+                std::thread::sleep(Duration::from_millis(10));
+            }
+            opened => return opened.expect("the engine opens"),
+        }
+    }
+}
+
 impl Running {
     /// A service without collections.
     fn start(options: ServerOptions) -> Self {
@@ -55,7 +70,7 @@ impl Running {
 
     /// A service over the collections of `directory`.
     fn start_in(directory: Arc<TempDir>, options: ServerOptions) -> Self {
-        let engine = Arc::new(Engine::open(directory.path()).expect("the engine opens"));
+        let engine = Arc::new(open_released(directory.path()));
         let server = Server::bind(options, engine).expect("a free port");
         let (addr, handle, state) = (server.addr(), server.handle(), server.state());
         let thread = Some(std::thread::spawn(move || server.run()));
