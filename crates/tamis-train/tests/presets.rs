@@ -10,7 +10,7 @@ use tamis_train::{Recipe, preset_summaries, preset_text, recipe_names};
 type Row = (&'static str, &'static str, &'static str);
 
 /// What the publications and their code say.
-const PUBLISHED: [Row; 152] = [
+const PUBLISHED: [Row; 156] = [
     ("splade-v1", "model.checkpoint.preset", r#""splade-v1""#),
     ("splade-v1", "trainer.loss", r#"{"contrastive":"in_batch_pairwise"}"#),
     ("splade-v1", "trainer.penalties.0.weight", "3e-4"),
@@ -275,6 +275,10 @@ const PUBLISHED: [Row; 152] = [
     ("sparse-from-pairs", "trainer.controller.target", "200"),
     ("sparse-from-pairs", "teacher.members.1.weight", "30"),
     ("sparse-from-pairs", "trainer.loss.sum.1.weight", "0.5"),
+    ("gated-lift", "trainer.model.frozen_embeddings", "true"),
+    ("gated-lift", "trainer.optimiser.groups.0.rate_factor", "67"),
+    ("gated-lift", "teacher.members.1.weight", "30"),
+    ("gated-lift", "batch.cluster", "8"),
 ];
 
 fn field<'a>(recipe: &'a Value, path: &str) -> Option<&'a Value> {

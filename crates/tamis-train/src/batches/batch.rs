@@ -415,6 +415,46 @@ mod tests {
     }
 
     #[test]
+    fn clusters_hold_the_rows_that_candidates_answer() {
+        // Row n of the first eight has the passages of the other seven as candidates, the rest have none.
+        let line = |at: usize| {
+            let others: Vec<String> = (0..8)
+                .filter(|other| *other != at)
+                .map(|other| format!("\"p{other}\""))
+                .collect();
+            let negatives = if at < 8 { others.join(",") } else { String::new() };
+            format!("{{\"query\":\"q{at}\",\"pos\":\"p{at}\",\"negs\":[{negatives}]}}")
+        };
+        let data = data(&(0..32).map(line).collect::<Vec<_>>());
+        let clustered = BatchOptions {
+            cluster: 4,
+            ..options(4, 0)
+        };
+        let alike = |options: &BatchOptions| -> Vec<usize> {
+            let mut batcher = batcher(&data, options);
+            let taken: Vec<Vec<u32>> = (0..8).map(|step| batcher.batch(&data, step).pairs).collect();
+            assert_eq!(
+                taken.iter().flatten().collect::<HashSet<_>>().len(),
+                32,
+                "every row once"
+            );
+            let counts = taken.iter().map(|pairs| pairs.iter().filter(|pair| **pair < 8).count());
+            counts.filter(|count| *count > 0).collect()
+        };
+        // The rest have no cluster: a batch may begin within one, but none is spread over more than two batches.
+        assert!(alike(&clustered).len() <= 4, "{:?}", alike(&clustered));
+        assert!(alike(&options(4, 0)).len() > 4, "{:?}", alike(&options(4, 0)));
+        let message = |cluster| {
+            let options = BatchOptions {
+                cluster,
+                ..options(4, 0)
+            };
+            options.validate().expect_err("out of range").to_string()
+        };
+        assert!(message(0).contains("batch.cluster is 0") && message(5).contains("batch.cluster is 5"));
+    }
+
+    #[test]
     fn scored_rows_draw_scored_negatives() {
         let mut lines = plain(4);
         lines.push(r#"{"query":"s","pos":"p","negs":["n0","n1"],"scores":[3,2,1]}"#.to_owned());

@@ -1,6 +1,6 @@
 //! The order of an epoch: every row as often as its weight says, no two alike in a batch.
 
-use std::collections::{HashSet, VecDeque};
+use std::collections::{HashMap, HashSet, VecDeque};
 
 use super::options::BatchOptions;
 use crate::data::TrainingData;
@@ -35,6 +35,7 @@ pub(super) fn batches(data: &TrainingData, strata: &[Stratum], options: &BatchOp
     for (_, mut pool) in pools {
         sampler.shuffle(&mut pool);
         sort_windows(data, &mut pool, options, &mut sampler);
+        let pool = clustered(data, pool, options.cluster);
         all.extend(fill(data, pool, options.size));
     }
     if options.one_source {
@@ -81,6 +82,45 @@ fn sort_windows(data: &TrainingData, pool: &mut Vec<u32>, options: &BatchOptions
         ordered.extend(batches.into_iter().flatten().copied());
     }
     *pool = ordered;
+}
+
+/// The rows of `pool` in clusters of at most `size`: a row, then for each of its candidates one row that the candidate
+/// answers, as far as any is left.
+fn clustered(data: &TrainingData, pool: Vec<u32>, size: usize) -> Vec<u32> {
+    if size == 1 {
+        return pool;
+    }
+    let mut left = vec![0_u32; data.rows().len()];
+    let mut by_passage: HashMap<u32, Vec<u32>> = HashMap::new();
+    for &pair in &pool {
+        left[pair as usize] += 1;
+        let answered = by_passage
+            .entry(data.set().pairs()[pair as usize].positive)
+            .or_default();
+        answered.push(pair);
+    }
+    let mut ordered = Vec::with_capacity(pool.len());
+    for &pair in &pool {
+        if left[pair as usize] == 0 {
+            continue;
+        }
+        let of_candidates = data.rows()[pair as usize].candidates.iter().map(|one| one.passage);
+        let mut cluster = vec![pair];
+        for passage in of_candidates {
+            if cluster.len() == size {
+                break;
+            }
+            let answered = by_passage.get(&passage).map_or(&[][..], Vec::as_slice);
+            cluster.extend(
+                answered
+                    .iter()
+                    .find(|other| left[**other as usize] > 0 && !cluster.contains(other)),
+            );
+        }
+        cluster.iter().for_each(|&taken| left[taken as usize] -= 1);
+        ordered.extend(cluster);
+    }
+    ordered
 }
 
 /// Fills batches in order. A row that is too like one of the batch waits for the next; only at the end of the epoch,

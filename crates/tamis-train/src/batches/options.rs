@@ -19,6 +19,10 @@ pub struct BatchOptions {
     /// Whether all rows of a batch are of one source: harder negatives within the batch, no mixing of domains.
     /// Default false.
     pub one_source: bool,
+    /// Rows come into batches in clusters of at most so many: a row, then rows whose own passages are among its candidates,
+    /// in their order. The other documents of a batch are then hard negatives of a query, at no cost. Takes candidates,
+    /// which the data gives or `[negatives]` mines. Default 1: as they are drawn.
+    pub cluster: usize,
     /// Rows of so many neighbouring batches are sorted by length before they are cut into batches, so that texts of a
     /// batch are of a length. Pays on devices that pad; the CPU does not pad. Default 1: not sorted.
     pub length_window: usize,
@@ -33,6 +37,7 @@ impl Default for BatchOptions {
             negatives: 0,
             title_share: 0.5,
             one_source: false,
+            cluster: 1,
             length_window: 1,
             seed: 0,
         }
@@ -63,6 +68,9 @@ impl BatchOptions {
         }
         if !(0.0..=1.0).contains(&self.title_share) {
             return bad("title_share", self.title_share.to_string(), "from 0 to 1");
+        }
+        if !(1..=self.size).contains(&self.cluster) {
+            return bad("cluster", self.cluster.to_string(), "from 1 to batch.size");
         }
         if !(1..=1000).contains(&self.length_window) {
             return bad("length_window", self.length_window.to_string(), "from 1 to 1000");
