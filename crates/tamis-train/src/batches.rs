@@ -3,6 +3,8 @@
 mod batch;
 mod epoch;
 mod options;
+#[cfg(test)]
+mod tests;
 
 pub use batch::{Batch, Batcher};
 pub use options::BatchOptions;

@@ -175,7 +175,7 @@ fn a_line_too_long_is_one_failed_line() {
 #[test]
 fn a_body_that_stops_arriving_ends_with_how_far_it_got() {
     let options = ServerOptions {
-        body_idle_timeout: std::time::Duration::from_millis(50),
+        body_idle_timeout: Duration::from_millis(50),
         bulk_batch_documents: 1,
         ..options()
     };

@@ -1,6 +1,8 @@
 //! The loop of a run: steps, records, evaluations, checkpoints, and going on after a kill.
 
-use std::collections::BTreeSet;
+mod negatives;
+mod opening;
+
 use std::path::{Path, PathBuf};
 
 use tamis_encoder::training::{StepOutcome, TextBatch};
@@ -8,9 +10,7 @@ use tamis_encoder::{CheckpointOptions, Compute};
 
 use super::card::{self, Source};
 use super::folder::{self, RunFolder};
-use super::log::{
-    EndReason, EndRecord, EvaluationRecord, LogRecord, LogWriter, NegativesRecord, StartRecord, StepRecord,
-};
+use super::log::{EndReason, EndRecord, EvaluationRecord, LogRecord, LogWriter, StartRecord, StepRecord};
 use super::model::ModelTrainer;
 use super::observer::{Observer, StepView};
 use super::state::{Best, RunState};
@@ -19,9 +19,9 @@ use crate::curves;
 use crate::data::TrainingData;
 use crate::error::Error;
 use crate::evaluation::{DevCollection, mean_over};
-use crate::negatives::{self, FirstSearch};
 use crate::recipe::Recipe;
-use crate::teacher::{Scored, Teacher, TeacherCache, fill_scores, passage_text};
+use crate::teacher::{Scored, Teacher, passage_text};
+use opening::{Opened, base, open};
 
 /// How a run was left.
 #[derive(Clone, Debug, PartialEq)]
@@ -128,7 +128,7 @@ impl TrainingRun {
             return Err(Error::DataChanged { path: checkpoint });
         }
         if let Some(step) = state.negatives {
-            negatives::restore(&mut opened.data, &folder.negatives(step))?;
+            crate::negatives::restore(&mut opened.data, &folder.negatives(step))?;
         }
         let mut run = Self::assemble(recipe, folder, opened, state, compute)?;
         run.resumed_from = Some(step);
@@ -278,86 +278,6 @@ impl TrainingRun {
         self.record(record, observer)
     }
 
-    /// Mines and scores what the recipe wants before the first step.
-    fn find_first_negatives(&mut self, observer: &mut dyn Observer) -> Result<(), Error> {
-        let Some(search) = self.recipe.negatives.start else {
-            return self.score_negatives(0, None, observer);
-        };
-        observer.stage("mining negatives");
-        let encoder = match search {
-            FirstSearch::Bm25 => crate::teacher::bm25(&self.data, self.recipe.negatives.mining.with_titles)?,
-            FirstSearch::Model => self.current_model()?,
-        };
-        let num = negatives::mine_into(
-            &mut self.data,
-            encoder.as_ref(),
-            &self.recipe.negatives,
-            self.folder.dir(),
-        )?;
-        self.score_negatives(0, Some(num), observer)
-    }
-
-    /// Mines again with the model as it is, where it is time.
-    fn refresh_negatives(&mut self, observer: &mut dyn Observer) -> Result<(), Error> {
-        let (step, every) = (self.state.step, self.recipe.negatives.refresh_every);
-        if every == 0 || step == 0 || !step.is_multiple_of(every) {
-            return Ok(());
-        }
-        observer.stage("mining negatives");
-        let encoder = self.current_model()?;
-        let num = negatives::mine_into(
-            &mut self.data,
-            encoder.as_ref(),
-            &self.recipe.negatives,
-            self.folder.dir(),
-        )?;
-        self.score_negatives(step, Some(num), observer)
-    }
-
-    /// Has the teacher score rows and their negatives, drops those that it takes for answers, and keeps the result for
-    /// whoever resumes. `mined` is how many were just found.
-    fn score_negatives(&mut self, step: u64, mined: Option<u64>, observer: &mut dyn Observer) -> Result<(), Error> {
-        let options = &self.recipe.teacher;
-        let is_scored = options.cache.is_some() || self.recipe.negatives.has_filter();
-        if let Some(teacher) = self.teacher.as_ref().filter(|_| is_scored) {
-            observer.stage("scoring rows");
-            let pairs = pairs_to_come(&self.recipe, &self.data, step)?;
-            let mut each = |rows| observer.scored(rows);
-            match &options.cache {
-                Some(path) => TeacherCache::fill(path, &mut self.data, &pairs, (teacher, options), &mut each)?,
-                None => fill_scores(&mut self.data, &pairs, (teacher, options), &mut each)?,
-            }
-        }
-        let filtered = match self.recipe.negatives.has_filter() {
-            true => negatives::filter(&mut self.data, &self.recipe.negatives),
-            false => 0,
-        };
-        if mined.is_none() && !is_scored {
-            return Ok(());
-        }
-        negatives::save(&self.data, &self.folder.negatives(step))?;
-        self.state.negatives = Some(step);
-        let left: usize = self.data.rows().iter().map(|row| row.candidates.len()).sum();
-        let record = LogRecord::Negatives(NegativesRecord {
-            step,
-            negatives: left as u64,
-            filtered,
-        });
-        self.batcher = None;
-        self.record(record, observer)
-    }
-
-    /// The model as it is, as an encoder.
-    fn current_model(&self) -> Result<std::sync::Arc<dyn tamis_encoder::Encoder>, Error> {
-        let unfinished = self.folder.unfinished("searched")?;
-        self.trainer.export(&unfinished)?;
-        let spec = unfinished.display().to_string();
-        let encoder = tamis_encoder::open_with(&spec, &CheckpointOptions::default(), self.compute)?;
-        // Weights are in memory once it is open.
-        self.folder.discard(&unfinished)?;
-        Ok(encoder)
-    }
-
     fn record(&mut self, record: LogRecord, observer: &mut dyn Observer) -> Result<(), Error> {
         self.log.write(&record)?;
         observer.logged(&record);
@@ -419,44 +339,6 @@ impl TrainingRun {
     }
 }
 
-/// What a run needs from outside.
-struct Opened {
-    data: TrainingData,
-    teacher: Option<Teacher>,
-    dev: Vec<DevCollection>,
-    trainer: ModelTrainer,
-}
-
-fn base(recipe: &Recipe) -> Result<&Path, Error> {
-    recipe.model.base.as_deref().ok_or_else(|| Error::RecipeOption {
-        option: "model.base".to_owned(),
-        value: "missing".to_owned(),
-        allowed: "the directory of a checkpoint (--model DIR)",
-    })
-}
-
-/// Opens collections and model and reads the data, in the order in which mistakes are cheap.
-fn open(
-    recipe: &Recipe,
-    compute: Compute,
-    observer: &mut dyn Observer,
-    trainer: impl FnOnce() -> Result<ModelTrainer, Error>,
-) -> Result<Opened, Error> {
-    let evaluation = &recipe.evaluation;
-    let collections = evaluation.collections.iter();
-    let dev = collections.map(|path| DevCollection::open(path, &evaluation.split));
-    let dev = dev.collect::<Result<_, _>>()?;
-    let trainer = trainer()?;
-    let data = TrainingData::read(&recipe.data, &mut |rows| observer.read(rows))?;
-    let teacher = Teacher::open(&recipe.teacher, &data, compute)?;
-    Ok(Opened {
-        data,
-        teacher,
-        dev,
-        trainer,
-    })
-}
-
 /// The batches of a recipe, planned where they are not yet.
 fn planned<'a>(
     batcher: &'a mut Option<Batcher>,
@@ -469,23 +351,6 @@ fn planned<'a>(
         *batcher = Some(Batcher::new(data, &recipe.data, &recipe.batch, scored_only)?);
     }
     Ok(batcher.as_mut().expect("it was planned above"))
-}
-
-/// The rows whose turn comes from `step` on, until negatives are mined again: nobody else needs scores.
-fn pairs_to_come(recipe: &Recipe, data: &TrainingData, step: u64) -> Result<Vec<u32>, Error> {
-    let end = match recipe.negatives.refresh_every {
-        0 => recipe.trainer.steps,
-        every => recipe.trainer.steps.min(step + every),
-    };
-    let mut batcher = Batcher::new(data, &recipe.data, &recipe.batch, false)?;
-    let mut pairs = BTreeSet::new();
-    for step in step..end {
-        pairs.extend(batcher.pairs(data, step));
-        if pairs.len() == data.rows().len() {
-            break;
-        }
-    }
-    Ok(pairs.into_iter().collect())
 }
 
 fn record_of(step: u64, outcome: StepOutcome) -> StepRecord {

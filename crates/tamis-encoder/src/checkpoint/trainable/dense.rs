@@ -90,7 +90,7 @@ impl TrainableDense {
         let config = ModelConfig::read(&files.dir.join("config.json"))?;
         let usage = TokenizerUse {
             with_special: true,
-            max_length,
+            max_length: max_length.or(options.max_length),
             positions: config.positions,
             long_text: LongText::Truncate,
             words: traced,

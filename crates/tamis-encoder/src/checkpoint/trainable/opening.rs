@@ -55,6 +55,10 @@ impl TrainableModel {
         dtype: DType,
     ) -> Result<Self, Error> {
         check(dir, options)?;
+        if let Some(length) = options.max_length {
+            let expected = "left out (for a checkpoint it is the setting `max_length`)";
+            return Err(untrainable(dir, "max_length", length.to_string(), expected));
+        }
         let device = device(options)?;
         let base = Base::ready(dir, checkpoint, &options.start)?;
         let decisions = Decisions::read(base.path(), base.options())?;

@@ -18,6 +18,10 @@ pub struct TrainableOptions {
     /// The most bytes that are kept of what frozen layers gave, of all texts together; the oldest make room.
     /// Default: 256 MiB.
     pub activation_cache_bytes: usize,
+    /// Documents of a lifted model, or texts of a dense encoder, are read to at most so many tokens in training, special
+    /// ones included; what is exported reads as far as it did before. Of a checkpoint it is one of
+    /// [`crate::CheckpointOptions`], and refused here. Default: as far as the model reads.
+    pub max_length: Option<usize>,
     /// The rate at which values are dropped behind the embeddings, the attention and the feed-forward blocks, from 0 to
     /// below 1. Default: what `config.json` says, 0.1 where it is silent (0 for ModernBERT).
     pub dropout: Option<f64>,
@@ -37,6 +41,7 @@ impl Default for TrainableOptions {
             frozen_embeddings: false,
             frozen_layers: 0,
             activation_cache_bytes: 256 << 20,
+            max_length: None,
             dropout: None,
             train_query_table: false,
             train_scale: false,

@@ -314,6 +314,35 @@ fn a_run_learns_and_goes_on_from_its_state() {
 }
 
 #[test]
+fn texts_are_cut_in_training_alone() {
+    let dir = model(1.5);
+    let read = |max_length| {
+        let options = TrainableOptions {
+            max_length,
+            ..no_dropout()
+        };
+        let model = TrainableLift::open(dir.path(), &options).expect("opens");
+        let texts = model.read(&[], &DOCUMENTS).expect("reads");
+        let lengths = texts
+            .dense
+            .of(InputKind::Document)
+            .iter()
+            .map(|tokens| tokens.ids.len());
+        (lengths.max().expect("documents"), model)
+    };
+    let (whole, _) = read(None);
+    let (cut, model) = read(Some(5));
+    assert!(whole > 5 && cut == 5, "{whole}, {cut}");
+    let exported = dir.path().join("exported");
+    model.export(&exported).expect("writes");
+    let encode = |dir: &Path| {
+        let encoder = LiftedEncoder::open(dir, Compute::default()).expect("opens");
+        encoder.encode(InputKind::Document, &DOCUMENTS).expect("encodes")
+    };
+    assert_eq!(encode(&exported), encode(dir.path()), "as far as it read before");
+}
+
+#[test]
 fn what_cannot_be_trained_is_named() {
     let dir = model(1.0);
     let pooling = LiftedEncoder::dense_dir(dir.path()).join("1_Pooling/config.json");

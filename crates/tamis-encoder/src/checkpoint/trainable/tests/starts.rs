@@ -198,6 +198,15 @@ fn what_cannot_be_trained_is_refused_with_the_reason() {
     };
     let message = refusal("bert-plain", CheckpointOptions::default(), rate);
     assert!(message.contains("dropout") && message.contains("below 1"), "{message}");
+    let short = TrainableOptions {
+        max_length: Some(16),
+        ..TrainableOptions::default()
+    };
+    let message = refusal("bert-plain", CheckpointOptions::default(), short);
+    assert!(
+        message.contains("max_length") && message.contains("setting"),
+        "{message}"
+    );
     let words = CheckpointOptions {
         query: SideOptions {
             head: Some(HeadKind::Binary),
