@@ -1,0 +1,32 @@
+#!/usr/bin/env bash
+# Makes a candidate for the next tamis-small, gated and tuned: make-tamis-small-gated.sh DENSE DATA WORK OUTPUT
+# DENSE is the folder of all-MiniLM-L6-v2, DATA the folder with train/*.jsonl.zst, WORK a new folder for what comes in between;
+# TAMIS names the program. A run that was stopped in the training goes on where it was. What it brings: models/README.md.
+set -euo pipefail
+dense=$1 data=$2 work=$3 output=$4
+tamis=${TAMIS:-target/release/tamis}
+texts=("$data"/train/{qa_pairs,wiki-section,arxiv_every5th,techdocs}.jsonl.zst)
+held_out=(wikiqa-pos covidfact healthver covidqa-draft trecqa-pos)
+mkdir -p "$work"
+
+lift() { # --dense DIR [--gate MODEL] --output DIR
+  "$tamis" lift "$@" --queries "${texts[@]}" --max-queries 150000 --background "${texts[@]}" --max-background 200000
+}
+
+[ -d "$work/lifted" ] || lift --dense "$dense" --factor 0 --output "$work/lifted"
+[ -d "$work/dev" ] ||
+  "$tamis" hold-out --pairs "$data/train/qa_pairs.jsonl.zst" "${held_out[@]/#/--source=}" --output "$work/dev"
+
+# Questions that only make sense beside their passage, or that many passages answer, count less.
+if [ -d "$work/run" ]; then
+  "$tamis" train --resume --output "$work/run"
+else
+  "$tamis" train --preset gated-lift --model "$work/lifted" --teacher "$dense" --precision int8 \
+    --data "$data"/train/{qa_pairs,arxiv_every5th,techdocs}.jsonl.zst "${held_out[@]/#/--exclude-source=}" \
+    --set 'data.file_weights={"arxiv_every5th.jsonl.zst"=0.3,"techdocs.jsonl.zst"=0.3}' \
+    --set 'data.source_weights={policyqa=0.1,subjqa=0.3,squadshifts-amazon-reviews=0.5,squadshifts-reddit=0.5,fairytaleqa=0.5,movies-title=0.5}' \
+    --dev "${held_out[@]/#/$work/dev/}" --output "$work/run"
+fi
+
+lift --dense "$work/run/model/dense" --gate "$work/run/model" --notes "$(dirname "$0")/tamis-small.notes.md" --output "$output"
+"$tamis" model verify "$output" --write
