@@ -5,15 +5,11 @@
 set -euo pipefail
 dense=$1 data=$2 work=$3 output=$4
 tamis=${TAMIS:-target/release/tamis}
-texts=("$data"/train/{qa_pairs,wiki-section,arxiv_every5th,techdocs}.jsonl.zst)
+make=$(dirname "$0")/make-tamis-small.sh
 held_out=(wikiqa-pos covidfact healthver covidqa-draft trecqa-pos)
 mkdir -p "$work"
 
-lift() { # --dense DIR [--gate MODEL] --output DIR
-  "$tamis" lift "$@" --queries "${texts[@]}" --max-queries 150000 --background "${texts[@]}" --max-background 200000
-}
-
-[ -d "$work/lifted" ] || lift --dense "$dense" --factor 0 --output "$work/lifted"
+[ -d "$work/lifted" ] || "$make" "$dense" "$data" "$work/lifted" --factor 0
 [ -d "$work/dev" ] ||
   "$tamis" hold-out --pairs "$data/train/qa_pairs.jsonl.zst" "${held_out[@]/#/--source=}" --output "$work/dev"
 
@@ -28,5 +24,4 @@ else
     --dev "${held_out[@]/#/$work/dev/}" --output "$work/run"
 fi
 
-lift --dense "$work/run/model/dense" --gate "$work/run/model" --notes "$(dirname "$0")/tamis-small.notes.md" --output "$output"
-"$tamis" model verify "$output" --write
+"$make" "$work/run/model/dense" "$data" "$output" --gate "$work/run/model"

@@ -4,9 +4,10 @@ mod negatives;
 mod opening;
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use tamis_encoder::training::{StepOutcome, TextBatch};
-use tamis_encoder::{CheckpointOptions, Compute};
+use tamis_encoder::{CheckpointOptions, Compute, Encoder};
 
 use super::card::{self, Source};
 use super::folder::{self, RunFolder};
@@ -243,15 +244,24 @@ impl TrainingRun {
         }
     }
 
+    /// Writes the model as it is to `dir`, and opens it from there as any other.
+    fn exported(&self, dir: &Path) -> Result<Arc<dyn Encoder>, Error> {
+        self.trainer.export(dir)?;
+        let spec = dir.display().to_string();
+        Ok(tamis_encoder::open_with(
+            &spec,
+            &CheckpointOptions::default(),
+            self.compute,
+        )?)
+    }
+
     /// Judges the model as it is; keeps it where it is the best so far.
     fn judge(&mut self, observer: &mut dyn Observer) -> Result<(), Error> {
         let step = self.state.step;
         observer.stage("evaluating");
         let unfinished = self.folder.unfinished("evaluated")?;
-        self.trainer.export(&unfinished)?;
+        let encoder = self.exported(&unfinished)?;
         let options = &self.recipe.evaluation;
-        let spec = unfinished.display().to_string();
-        let encoder = tamis_encoder::open_with(&spec, &CheckpointOptions::default(), self.compute)?;
         let judge = |set: &DevCollection| set.judge(encoder.as_ref(), &options.metrics, self.folder.dir());
         let figures = self.dev.iter().map(judge).collect::<Result<Vec<_>, _>>()?;
         let metric = options.metrics[0];

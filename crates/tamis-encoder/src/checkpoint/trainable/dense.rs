@@ -64,22 +64,16 @@ pub struct TextStates {
 }
 
 impl TrainableDense {
-    /// Opens the encoder in `dir`; texts are cut after `max_length` tokens, or where the directory says so. Of `options`
-    /// what concerns the transformer counts.
+    /// Opens the encoder in `dir`. Of `options` what concerns the transformer and the length of texts counts.
     ///
     /// # Errors
     /// As [`crate::DenseEncoder::open`], and when an option is out of its range.
-    pub fn open(dir: &Path, max_length: Option<usize>, options: &TrainableOptions) -> Result<Self, Error> {
-        Self::open_as(dir, (max_length, false), options, DType::F32)
+    pub fn open(dir: &Path, options: &TrainableOptions) -> Result<Self, Error> {
+        Self::open_as(dir, false, options, DType::F32)
     }
 
     /// With `traced` tokens are known by the bytes that they are of.
-    pub(super) fn open_as(
-        dir: &Path,
-        (max_length, traced): (Option<usize>, bool),
-        options: &TrainableOptions,
-        dtype: DType,
-    ) -> Result<Self, Error> {
+    pub(super) fn open_as(dir: &Path, traced: bool, options: &TrainableOptions, dtype: DType) -> Result<Self, Error> {
         check(dir, options)?;
         let device = device(options)?;
         let path = dir.canonicalize().map_err(|source| Error::Read {
@@ -90,7 +84,7 @@ impl TrainableDense {
         let config = ModelConfig::read(&files.dir.join("config.json"))?;
         let usage = TokenizerUse {
             with_special: true,
-            max_length: max_length.or(options.max_length),
+            max_length: options.max_length,
             positions: config.positions,
             long_text: LongText::Truncate,
             words: traced,

@@ -85,7 +85,7 @@ impl TrainableLift {
             source,
         })?;
         let lift = Lift::read(&path)?;
-        let dense = TrainableDense::open_as(&LiftedEncoder::dense_dir(&path), (None, true), options, dtype)?;
+        let dense = TrainableDense::open_as(&LiftedEncoder::dense_dir(&path), true, options, dtype)?;
         let (pooling, normalised) = dense.pooling();
         if pooling != DensePooling::Mean || !normalised {
             let found = format!("{pooling:?}, {}", if normalised { "normalised" } else { "as it is" });

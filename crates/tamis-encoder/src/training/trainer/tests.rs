@@ -293,7 +293,7 @@ fn dense_encoders_are_trained_too() {
         micro_batch: 5,
         ..quiet(Loss::Contrastive(ranking))
     };
-    let model = TrainableDense::open(&fixture("dense-mean"), None, &config.model).expect("a dense encoder");
+    let model = TrainableDense::open(&fixture("dense-mean"), &config.model).expect("a dense encoder");
     let mut trainer = Trainer::new(model, config).expect("options of a dense encoder");
     let losses: Vec<f64> = (0..12).map(|_| trainer.step(&batch(0)).expect("a step").loss).collect();
     assert!(losses[11] < 0.8 * losses[0], "{losses:?}");

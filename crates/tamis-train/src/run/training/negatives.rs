@@ -1,8 +1,9 @@
 //! Hard negatives of a run: mined before it starts and again with the model as it then is.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
-use tamis_encoder::CheckpointOptions;
+use tamis_encoder::Encoder;
 
 use super::TrainingRun;
 use crate::batches::Batcher;
@@ -25,13 +26,7 @@ impl TrainingRun {
             FirstSearch::Bm25 => crate::teacher::bm25(&self.data, self.recipe.negatives.mining.with_titles)?,
             FirstSearch::Model => self.current_model()?,
         };
-        let num = negatives::mine_into(
-            &mut self.data,
-            encoder.as_ref(),
-            &self.recipe.negatives,
-            self.folder.dir(),
-        )?;
-        self.score_negatives(0, Some(num), observer)
+        self.mine_negatives(0, encoder.as_ref(), observer)
     }
 
     /// Mines again with the model as it is, where it is time.
@@ -42,12 +37,11 @@ impl TrainingRun {
         }
         observer.stage("mining negatives");
         let encoder = self.current_model()?;
-        let num = negatives::mine_into(
-            &mut self.data,
-            encoder.as_ref(),
-            &self.recipe.negatives,
-            self.folder.dir(),
-        )?;
+        self.mine_negatives(step, encoder.as_ref(), observer)
+    }
+
+    fn mine_negatives(&mut self, step: u64, encoder: &dyn Encoder, observer: &mut dyn Observer) -> Result<(), Error> {
+        let num = negatives::mine_into(&mut self.data, encoder, &self.recipe.negatives, self.folder.dir())?;
         self.score_negatives(step, Some(num), observer)
     }
 
@@ -85,11 +79,9 @@ impl TrainingRun {
     }
 
     /// The model as it is, as an encoder.
-    fn current_model(&self) -> Result<std::sync::Arc<dyn tamis_encoder::Encoder>, Error> {
+    fn current_model(&self) -> Result<Arc<dyn Encoder>, Error> {
         let unfinished = self.folder.unfinished("searched")?;
-        self.trainer.export(&unfinished)?;
-        let spec = unfinished.display().to_string();
-        let encoder = tamis_encoder::open_with(&spec, &CheckpointOptions::default(), self.compute)?;
+        let encoder = self.exported(&unfinished)?;
         // Weights are in memory once it is open.
         self.folder.discard(&unfinished)?;
         Ok(encoder)

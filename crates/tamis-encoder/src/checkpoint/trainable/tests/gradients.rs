@@ -122,7 +122,7 @@ gradients! {
 #[test]
 fn dense_poolings() {
     for name in ["dense-mean", "dense-cls", "dense-max"] {
-        let model = TrainableDense::open_as(&fixture(name), (None, false), &TrainableOptions::default(), DType::F64);
+        let model = TrainableDense::open_as(&fixture(name), false, &TrainableOptions::default(), DType::F64);
         check(&model.expect("a dense encoder"), &["key.bias", "k_lin.bias"]);
     }
 }

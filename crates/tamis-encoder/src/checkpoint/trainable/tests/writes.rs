@@ -184,7 +184,7 @@ fn exports_have_the_layout_of_sentence_transformers_where_there_is_one() {
 #[test]
 fn dense_encoders_are_written_as_they_came() {
     for name in ["dense-mean", "dense-cls", "dense-max"] {
-        let model = TrainableDense::open(&fixture(name), None, &TrainableOptions::default()).expect("a dense encoder");
+        let model = TrainableDense::open(&fixture(name), &TrainableOptions::default()).expect("a dense encoder");
         disturb(&model);
         let scratch = tempfile::tempdir().expect("room for a temporary folder");
         let dir = scratch.path().join("dense");
@@ -201,7 +201,7 @@ fn dense_encoders_are_written_as_they_came() {
                 assert!(near, "{name}, {kind:?}");
             }
         }
-        let again = TrainableDense::open(&dir, None, &TrainableOptions::default()).expect("own directory");
+        let again = TrainableDense::open(&dir, &TrainableOptions::default()).expect("own directory");
         assert_eq!(bits(&again), bits(&model), "{name}");
         assert_eq!(
             texts.ids(InputKind::Query, 0).len(),
