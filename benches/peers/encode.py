@@ -248,15 +248,21 @@ def run(args):
     print(f"int8 over onnxruntime int8: {rate['tamis int8'] / rate['onnxruntime int8']:.2f}")
     print(f"best over best: {best_own / best_peer:.2f}")
     if args.record:
-        record = {
-            "processor": processor(),
-            "threads": args.threads,
-            "texts": args.texts,
-            "commit": subprocess.run(["git", "rev-parse", "HEAD"], cwd=ROOT, capture_output=True, text=True).stdout.strip(),
-            "versions": {name: version(name) for name in ("torch", "transformers", "sentence-transformers", "onnxruntime")},
-            "systems": results,
-        }
-        Path(args.record).write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
+        write_record(args, {"texts": args.texts}, ("onnxruntime",), results)
+
+
+def write_record(args, counts, packages, systems):
+    """What was measured, where, with which versions: those of `packages` and of what every encoder in Python stands on."""
+    packages = ("torch", "transformers", "sentence-transformers", *packages)
+    record = {
+        "processor": processor(),
+        "threads": args.threads,
+        **counts,
+        "commit": subprocess.run(["git", "rev-parse", "HEAD"], cwd=ROOT, capture_output=True, text=True).stdout.strip(),
+        "versions": {name: version(name) for name in packages},
+        "systems": systems,
+    }
+    Path(args.record).write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
 
 
 def processor():

@@ -20,10 +20,9 @@ import subprocess
 import sys
 import tempfile
 import time
-from importlib.metadata import version
 from pathlib import Path
 
-from encode import BATCH, ROOT, processor, read_texts, run_tamis
+from encode import BATCH, ROOT, read_texts, run_tamis, write_record
 
 TOKENS = 128
 SYSTEMS = ("sentence-transformers", "tamis f32", "tamis int8")
@@ -96,16 +95,7 @@ def run(args):
         rate = result["documents_per_second"]
         print(f"{system:24}{rate:13.1f}{rate / base:8.2f}{result['peak_bytes'] / 1e6:10.0f}")
     if args.record:
-        record = {
-            "processor": processor(),
-            "threads": args.threads,
-            "documents": args.texts,
-            "tokens": TOKENS,
-            "commit": subprocess.run(["git", "rev-parse", "HEAD"], cwd=ROOT, capture_output=True, text=True).stdout.strip(),
-            "versions": {name: version(name) for name in ("torch", "transformers", "sentence-transformers")},
-            "systems": results,
-        }
-        Path(args.record).write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
+        write_record(args, {"documents": args.texts, "tokens": TOKENS}, (), results)
 
 
 def main():
