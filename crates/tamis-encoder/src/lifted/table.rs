@@ -205,6 +205,17 @@ impl Lift {
         self.ids.get(stem).map_or(self.config.default_idf, |&id| self.idf[id])
     }
 
+    /// The weights of all stems in queries, in the order of the rows.
+    #[must_use]
+    pub fn idf_table(&self) -> &[f32] {
+        &self.idf
+    }
+
+    /// The row of a stem, if it has one.
+    pub(crate) fn id(&self, stem: &str) -> Option<usize> {
+        self.ids.get(stem).copied()
+    }
+
     /// What is taken from dense vectors.
     #[must_use]
     pub fn means(&self) -> &LiftMeans {
@@ -228,6 +239,21 @@ impl Lift {
             scales: self.scales,
             rows: self.rows,
             gate,
+        };
+        Self::checked(Path::new(""), self.config, self.stems, tensors)
+    }
+
+    /// The same table with other weights of its stems in queries.
+    ///
+    /// # Errors
+    /// When there are not as many as stems, or one is not a finite number above 0.
+    pub fn with_idf(self, idf: Vec<f32>) -> Result<Self, Error> {
+        let tensors = Tensors {
+            idf,
+            means: self.means,
+            scales: self.scales,
+            rows: self.rows,
+            gate: self.gate,
         };
         Self::checked(Path::new(""), self.config, self.stems, tensors)
     }
@@ -262,9 +288,8 @@ impl Lift {
         (&self.idf, &self.scales, &self.rows)
     }
 
-    /// Adds `weight` times the row of `stem`, where it has one, to `sum`.
-    pub(crate) fn add_row(&self, stem: &str, weight: f32, sum: &mut [f32]) {
-        let Some(&id) = self.ids.get(stem) else { return };
+    /// Adds `weight` times row `id` to `sum`.
+    pub(crate) fn add_row(&self, id: usize, weight: f32, sum: &mut [f32]) {
         let row = &self.rows[id * self.config.width..][..self.config.width];
         let step = weight * self.scales[id];
         sum.iter_mut()

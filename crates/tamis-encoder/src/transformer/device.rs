@@ -3,8 +3,8 @@
 //! Weights for the CPU are packed and computed with elsewhere (`transformer/backbone.rs`); this path serves GPUs, is what
 //! a gradient can be taken of, and is the second opinion that the tests compare with.
 //!
-//! On the CPU rows stay ragged and a layer is one operation with a gradient of its own (`ragged`). Elsewhere the texts of
-//! a batch are padded to the longest one, and everything is composed of operations that candle differentiates.
+//! On the CPU rows stay ragged and a layer is one operation with a gradient of its own (`ragged`). Elsewhere texts are
+//! padded, those of a length together, and everything is composed of operations that candle differentiates.
 
 mod attention;
 mod mlm_head;
@@ -23,7 +23,7 @@ use attention::{Attention, QUERIES_PER_BLOCK};
 use candle_core::{Device, Result, Tensor};
 pub(crate) use operations::weigh;
 use operations::{activate, normalise};
-use padded::{Padded, indices};
+use padded::{CELLS_PER_BLOCK, Padded, indices};
 use ragged::Loan;
 use transfer::Transfer;
 
@@ -97,51 +97,72 @@ impl DeviceBackbone {
     ) -> Result<Tensor> {
         match &self.words {
             Some(words) => ragged::forward((&self.parameters, words), rows, below, dropout),
-            None => self.forward_in_blocks(rows, (below, dropout), QUERIES_PER_BLOCK),
+            None => self.forward_padded(rows, (below, dropout), [CELLS_PER_BLOCK, QUERIES_PER_BLOCK]),
         }
     }
 
-    /// Padded, on any device.
-    fn forward_in_blocks(
+    /// Padded, on any device, in blocks of so many cells; attention in blocks of so many queries.
+    ///
+    /// With dropout there is one block: what is dropped goes by the order of the texts.
+    fn forward_padded(
         &self,
         rows: &Rows,
         (below, dropout): (Option<&Tensor>, Option<Dropout<'_>>),
-        queries_per_block: usize,
+        [cells_per_block, queries_per_block]: [usize; 2],
     ) -> Result<Tensor> {
         let parameters = &self.parameters;
-        let batch = Padded::new(&rows.ranges);
         let device = parameters.words.device();
-        if batch.length == 0 {
+        if rows.ids.is_empty() {
             return Tensor::zeros((0, parameters.words.dim(1)?), parameters.words.dtype(), device);
         }
-        let drop = Dropped {
-            dropout,
-            texts: vec![batch.length; batch.texts],
+        let places = parameters.positions.as_ref().map(|table| places_of(rows, table));
+        let places = places.transpose()?;
+        let blocks = match dropout {
+            Some(_) => vec![Padded::new(&rows.ranges)],
+            None => Padded::blocks(&rows.ranges, cells_per_block),
         };
-        let mut x = match below {
-            Some(below) => below.index_select(&batch.rows_of_cells(device)?, 0)?,
-            None => drop.apply(self.embed(rows, &batch)?, 0)?,
-        };
-        let attention = Attention::new(&batch, &parameters.layers, parameters.heads, &x, queries_per_block)?;
+        let mut cells_of_rows = vec![0; rows.ids.len()];
+        let (mut states, mut cells) = (Vec::with_capacity(blocks.len()), 0);
+        for block in &blocks {
+            let drop = Dropped {
+                dropout,
+                texts: vec![block.length; block.texts],
+            };
+            let x = match below {
+                Some(below) => below.index_select(&block.rows_of_cells(device)?, 0)?,
+                None => drop.apply(self.embed(rows, places.as_deref(), block)?, 0)?,
+            };
+            states.push(self.layers(x, block, &drop, queries_per_block)?);
+            block
+                .cells_of_rows()
+                .for_each(|(row, cell)| cells_of_rows[row] = cells + cell);
+            cells += block.cells();
+        }
+        Tensor::cat(&states, 0)?.index_select(&indices(cells_of_rows.into_iter(), device)?, 0)
+    }
+
+    /// The last hidden states of a block from `x`, `[texts * length, width]`.
+    fn layers(&self, mut x: Tensor, block: &Padded, drop: &Dropped<'_>, queries_per_block: usize) -> Result<Tensor> {
+        let parameters = &self.parameters;
+        let attention = Attention::new(block, &parameters.layers, parameters.heads, &x, queries_per_block)?;
         for (at, layer) in parameters.layers.iter().enumerate() {
             let drop = |x: Tensor, part: usize| drop.apply(x, 1 + 2 * at + part);
             x = self.layer(layer, &x, &attention, &drop)?;
         }
-        if let Some(norm) = &parameters.final_norm {
-            x = normalise(&x, norm)?;
+        match &parameters.final_norm {
+            Some(norm) => normalise(&x, norm),
+            None => Ok(x),
         }
-        x.index_select(&batch.cells_of_rows(device)?, 0)
     }
 
-    /// `[texts * length, width]`.
-    fn embed(&self, rows: &Rows, batch: &Padded) -> Result<Tensor> {
+    /// `[texts * length, width]`; `places` are the rows of the table of positions.
+    fn embed(&self, rows: &Rows, places: Option<&[usize]>, block: &Padded) -> Result<Tensor> {
         let parameters = &self.parameters;
         let device = parameters.words.device();
-        let ids = batch.fill(0, |text, at| rows.ids[rows.ranges[text].start + at]);
+        let ids = block.fill(0, |text, at| rows.ids[block.row(text, at)]);
         let mut x = parameters.words.index_select(&Tensor::new(ids, device)?, 0)?;
-        if let Some(positions) = &parameters.positions {
-            let places = places_of(rows, positions)?;
-            let places = batch.fill(0, |text, at| places[rows.ranges[text].start + at]);
+        if let (Some(positions), Some(places)) = (&parameters.positions, places) {
+            let places = block.fill(0, |text, at| places[block.row(text, at)]);
             let places = positions.table.index_select(&indices(places.into_iter(), device)?, 0)?;
             x = (x + places)?;
         }

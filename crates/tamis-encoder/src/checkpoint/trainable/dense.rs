@@ -240,21 +240,35 @@ fn pool(pooling: DensePooling, of: &TextStates) -> Result<Tensor, Error> {
             Ok(Tensor::cat(&rows, 0)?)
         }
         DensePooling::Mean | DensePooling::MeanSqrtLen => {
-            let mut shares = vec![0f64; of.ranges.len() * rows];
-            for (text, range) in of.ranges.iter().enumerate() {
+            let share = |range: &Range<usize>| {
                 #[expect(clippy::cast_precision_loss, reason = "texts stay far below 2^52 tokens")]
                 let count = range.len() as f64;
-                let divisor = if pooling == DensePooling::Mean {
-                    count
-                } else {
-                    count.sqrt()
-                };
-                shares[text * rows + range.start..text * rows + range.end].fill(divisor.recip());
-            }
-            let shares = Tensor::from_vec(shares, (of.ranges.len(), rows), device)?.to_dtype(dtype)?;
+                match pooling {
+                    DensePooling::Mean => count.recip(),
+                    _ => count.sqrt().recip(),
+                }
+            };
+            let shares = match dtype {
+                DType::F64 => Tensor::from_vec(shares(of, rows, share), (of.ranges.len(), rows), device)?,
+                #[expect(clippy::cast_possible_truncation, reason = "rounded to the precision of the states")]
+                _ => Tensor::from_vec(
+                    shares(of, rows, |range| share(range) as f32),
+                    (of.ranges.len(), rows),
+                    device,
+                )?,
+            };
             Ok(shares.matmul(&of.states)?)
         }
     }
+}
+
+/// A matrix `[texts, rows]` with the share that each row of a text has in its vector.
+fn shares<T: Clone + Default>(of: &TextStates, rows: usize, share: impl Fn(&Range<usize>) -> T) -> Vec<T> {
+    let mut shares = vec![T::default(); of.ranges.len() * rows];
+    for (text, range) in of.ranges.iter().enumerate() {
+        shares[text * rows + range.start..text * rows + range.end].fill(share(range));
+    }
+    shares
 }
 
 impl TextModel for TrainableDense {

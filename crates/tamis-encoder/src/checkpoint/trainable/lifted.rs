@@ -2,8 +2,10 @@
 //!
 //! The first columns of a representation are the stems of the step's queries, the others the dense vector: of a document
 //! its gated lexical weights and `factor (e - mean)`, of a query its idf-weighted bag and `W^T q`. The product of the two
-//! is the score before the expansion is cut to its largest entries. W, the idf table and the queries with them stay as
-//! they are: documents learn to meet them, and W is solved for again afterwards.
+//! is the score before the expansion is cut to its largest entries. W stays as it is: documents learn to meet it, and it
+//! is solved for again afterwards. The idf table is learned where `train_query_table` says so.
+
+mod query_weights;
 
 use super::dense::{DenseTexts, TrainableDense};
 use super::opening::untrainable;
@@ -16,34 +18,32 @@ use crate::lifted::{Gate, Lift, LiftedEncoder};
 use crate::training::{NamedVariable, TextModel};
 use crate::{Error, InputKind};
 use candle_core::{DType, Tensor, Var};
+use rayon::prelude::*;
 use std::collections::{BTreeSet, HashMap};
 use std::ops::Range;
 use std::path::Path;
 
-/// A lifted model whose document side can be differentiated.
+use query_weights::{QueryWeights, Stems};
+
+/// A lifted model that can be differentiated.
 pub struct TrainableLift {
     lift: Lift,
     dense: TrainableDense,
     gate: [Var; 2],
+    query_weights: QueryWeights,
     /// `[1, width]`.
     mean: Tensor,
 }
 
 /// The texts of one step.
 pub struct LiftedTexts {
-    queries: Vec<QueryText>,
+    /// Of each query its columns, and how often it has their stems.
+    queries: Vec<Vec<(usize, u32)>>,
     documents: Vec<DocumentText>,
     /// The documents as the dense encoder reads them.
     dense: DenseTexts,
-    /// Stems of the queries.
-    stems: usize,
-}
-
-struct QueryText {
-    /// Columns with their weights.
-    bag: Vec<(usize, f32)>,
-    /// `W^T q`.
-    vector: Vec<f32>,
+    /// Of the queries: a column each.
+    stems: Stems,
 }
 
 struct DocumentText {
@@ -113,13 +113,15 @@ impl TrainableLift {
                 Var::from_tensor(&tensor(&gate.weights, &[width, 1])?)?,
                 Var::from_tensor(&tensor(&[gate.bias], &[1])?)?,
             ],
+            query_weights: QueryWeights::new(&lift, options.train_query_table, (dtype, device))?,
             mean: tensor(&lift.means().documents, &[1, width])?,
             lift,
             dense,
         })
     }
 
-    /// The variables, sorted by name: `shared.` and the name of a tensor of the dense encoder, `gate.bias`, `gate.weight`.
+    /// The variables, sorted by name: `shared.` and the name of a tensor of the dense encoder, `gate.bias`, `gate.weight`,
+    /// and where it is learned `query.idf`.
     #[must_use]
     pub fn variables(&self) -> Vec<NamedVariable> {
         let [weights, bias] = &self.gate;
@@ -130,6 +132,7 @@ impl TrainableLift {
         });
         let mut variables = self.dense.variables();
         variables.extend(gate);
+        variables.extend(self.query_weights.variable());
         variables.sort_by(|a, b| a.name.cmp(&b.name));
         variables
     }
@@ -147,12 +150,16 @@ impl TrainableLift {
         })
     }
 
-    /// The table, with the gate as it stands.
+    /// The table, with gate and query weights as they stand.
     ///
     /// # Errors
-    /// When the gate is not finite or a tensor operation fails.
+    /// When one of them is not finite or a tensor operation fails.
     pub fn lift(&self) -> Result<Lift, Error> {
-        self.lift.clone().with_gate(Some(self.gate()?))
+        let lift = self.lift.clone().with_gate(Some(self.gate()?))?;
+        match self.query_weights.learned()? {
+            Some(idf) => lift.with_idf(idf),
+            None => Ok(lift),
+        }
     }
 
     /// Writes the model as it stands to `dir`, where [`LiftedEncoder`] opens it; the directory appears complete or not at
@@ -174,7 +181,7 @@ impl TrainableLift {
     /// # Errors
     /// When a text cannot be split; its number counts queries first, then documents.
     pub fn read(&self, queries: &[&str], documents: &[&str]) -> Result<LiftedTexts, Error> {
-        let bags: Vec<HashMap<String, u32>> = queries.iter().map(|query| bag(query)).collect();
+        let bags: Vec<HashMap<String, u32>> = queries.par_iter().map(|query| bag(query)).collect();
         let stems: BTreeSet<&str> = bags.iter().flat_map(|bag| bag.keys().map(String::as_str)).collect();
         let columns: HashMap<&str, usize> = stems.iter().zip(0..).map(|(&stem, at)| (stem, at)).collect();
         let dense = self.dense.read(&[], documents).map_err(|error| match error {
@@ -184,35 +191,24 @@ impl TrainableLift {
             },
             other => other,
         })?;
-        let read = documents.iter().zip(dense.of(InputKind::Document));
+        let read = documents.par_iter().zip(dense.of(InputKind::Document));
+        let query = |bag: &HashMap<String, u32>| {
+            let mut query: Vec<(usize, u32)> = bag
+                .iter()
+                .map(|(stem, &count)| (columns[stem.as_str()], count))
+                .collect();
+            // So that sums are always the same.
+            query.sort_unstable();
+            query
+        };
         Ok(LiftedTexts {
-            queries: bags.iter().map(|bag| self.query(bag, &columns)).collect(),
+            queries: bags.iter().map(query).collect(),
             documents: read
                 .map(|(text, tokens)| self.document(text, tokens, &columns))
                 .collect(),
-            stems: columns.len(),
+            stems: Stems::of(&self.lift, stems.iter().copied()),
             dense,
         })
-    }
-
-    fn query(&self, bag: &HashMap<String, u32>, columns: &HashMap<&str, usize>) -> QueryText {
-        // In the order of the columns, so that sums are always the same.
-        let mut stems: Vec<(usize, &str, u32)> = bag
-            .iter()
-            .map(|(stem, &count)| (columns[stem.as_str()], stem.as_str(), count))
-            .collect();
-        stems.sort_unstable();
-        let mut query = QueryText {
-            bag: Vec::with_capacity(stems.len()),
-            vector: vec![0.0; self.lift.config().width],
-        };
-        for (column, stem, count) in stems {
-            #[expect(clippy::cast_precision_loss, reason = "repetitions in a query")]
-            let weight = count as f32 * self.lift.idf(stem);
-            query.bag.push((column, weight));
-            self.lift.add_row(stem, weight, &mut query.vector);
-        }
-        query
     }
 
     fn document(&self, text: &str, tokens: &Tokens, columns: &HashMap<&str, usize>) -> DocumentText {
@@ -265,30 +261,39 @@ impl TrainableLift {
         pass: Pass,
     ) -> Result<Tensor, Error> {
         match kind {
-            InputKind::Query => self.represent_queries(&texts.queries[range], texts.stems),
+            InputKind::Query => self.represent_queries(&texts.queries[range], &texts.stems, pass),
             InputKind::Document => self.represent_documents(texts, range, pass),
         }
     }
 
-    fn represent_queries(&self, queries: &[QueryText], stems: usize) -> Result<Tensor, Error> {
-        let columns = stems + self.lift.config().width;
-        let mut values = vec![0f32; queries.len() * columns];
-        for (row, query) in values.chunks_exact_mut(columns).zip(queries) {
-            query.bag.iter().for_each(|&(column, weight)| row[column] = weight);
-            row[stems..].copy_from_slice(&query.vector);
+    fn represent_queries(&self, queries: &[Vec<(usize, u32)>], stems: &Stems, pass: Pass) -> Result<Tensor, Error> {
+        if queries.is_empty() || stems.len() == 0 {
+            let shape = (queries.len(), stems.len() + self.lift.config().width);
+            return self.tensor(vec![0.0; shape.0 * shape.1], shape);
         }
-        self.tensor(values, (queries.len(), columns))
+        let mut counts = vec![0f32; queries.len() * stems.len()];
+        for (row, query) in counts.chunks_exact_mut(stems.len()).zip(queries) {
+            for &(column, count) in query {
+                #[expect(clippy::cast_precision_loss, reason = "repetitions in a query")]
+                let count = count as f32;
+                row[column] = count;
+            }
+        }
+        let counts = self.tensor(counts, (queries.len(), stems.len()))?;
+        let bags = counts.broadcast_mul(&self.query_weights.of(stems, pass.tracked)?)?;
+        let rows = self.tensor(stems.rows(&self.lift), (stems.len(), self.lift.config().width))?;
+        Ok(Tensor::cat(&[&bags, &bags.matmul(&rows)?], 1)?)
     }
 
     fn represent_documents(&self, texts: &LiftedTexts, range: Range<usize>, pass: Pass) -> Result<Tensor, Error> {
         let documents = &texts.documents[range.clone()];
         if documents.is_empty() {
-            return self.tensor(Vec::new(), (0, texts.stems + self.lift.config().width));
+            return self.tensor(Vec::new(), (0, texts.stems.len() + self.lift.config().width));
         }
         let states = self.dense.states(&texts.dense, InputKind::Document, range, pass)?;
         let vectors = self.dense.pooled(&states)?.broadcast_sub(&self.mean)?;
         let vectors = (vectors * f64::from(self.lift.config().factor))?;
-        let lexical = self.lexical_weights(&states.states, documents, (&states.ranges, texts.stems), pass)?;
+        let lexical = self.lexical_weights(&states.states, documents, (&states.ranges, texts.stems.len()), pass)?;
         Ok(match lexical {
             Some(lexical) => Tensor::cat(&[lexical, vectors], 1)?,
             None => vectors,
@@ -374,7 +379,7 @@ impl LiftedTexts {
     /// Stems of the queries: the first columns.
     #[must_use]
     pub fn stems(&self) -> usize {
-        self.stems
+        self.stems.len()
     }
 }
 
@@ -417,7 +422,7 @@ impl TextModel for TrainableLift {
     }
 
     fn term_columns(&self, texts: &LiftedTexts) -> Option<usize> {
-        (texts.stems > 0).then_some(texts.stems)
+        (texts.stems() > 0).then_some(texts.stems())
     }
 
     fn save(&self, dir: &Path) -> Result<(), Error> {

@@ -189,7 +189,7 @@ impl Model {
 
     fn hidden(&self, rows: &Rows, dropout: Option<Dropout<'_>>, way: Way) -> Tensor {
         let hidden = match way {
-            Way::Padded => self.backbone.forward_in_blocks(rows, (None, dropout), 3),
+            Way::Padded => self.backbone.forward_padded(rows, (None, dropout), [7, 3]),
             Way::Ragged => self.backbone.forward_from(rows, None, dropout),
         };
         hidden.expect("fits")
@@ -285,8 +285,8 @@ fn ragged_rows_are_as_padded_ones() {
             let [padded, ragged] = WAYS.map(|way| model.hidden(&rows, dropout, way));
             assert_near(&ragged, &padded);
             let below = model.backbone.forward_from(&rows, Some(&padded), dropout);
-            let (states, queries) = ((Some(&padded), dropout), QUERIES_PER_BLOCK);
-            let expected = model.backbone.forward_in_blocks(&rows, states, queries);
+            let (states, blocks) = ((Some(&padded), dropout), [CELLS_PER_BLOCK, QUERIES_PER_BLOCK]);
+            let expected = model.backbone.forward_padded(&rows, states, blocks);
             assert_near(&below.expect("fits"), &expected.expect("fits"));
             for activation in [SpladeActivation::Relu, SpladeActivation::Softplus] {
                 let rule = rule(Pooling::Max, activation);
@@ -308,14 +308,14 @@ fn of_equal_logits_one_takes_the_gradient() {
 }
 
 #[test]
-fn blocks_of_queries_change_nothing() {
+fn blocks_change_nothing() {
     for parameters in [modern, classic] {
         let model = Model::new(parameters, false);
         for texts in [&TEXTS[..], &TEXTS[..1]] {
             let rows = batch(texts);
             let whole = model.backbone.forward(&rows).expect("fits");
-            for queries in [1, 2, 5] {
-                let blocked = model.backbone.forward_in_blocks(&rows, (None, None), queries);
+            for blocks in [[99, 1], [99, 2], [99, 5], [1, 9], [6, 2]] {
+                let blocked = model.backbone.forward_padded(&rows, (None, None), blocks);
                 let blocked = blocked.expect("fits");
                 assert_near(&blocked, &whole);
             }

@@ -3,7 +3,8 @@
 use super::*;
 use crate::lexical::LexicalOptions;
 use crate::training::{
-    Candidates, Contrastive, Kl, LearningRate, Loss, Randomness, TextBatch, Trainer, TrainerConfig, Weighted,
+    AdamWOptions, Candidates, Contrastive, Kl, LearningRate, Loss, Randomness, TextBatch, Trainer, TrainerConfig,
+    Weighted,
 };
 use crate::{Compute, DenseEncoder, Encoder, LiftConfig, LiftMeans, QueryWeighting};
 use candle_core::Device;
@@ -182,7 +183,12 @@ fn parts_are_what_the_whole_is() {
 #[test]
 fn gradients_are_those_of_finite_differences() {
     let dir = model(1.5);
-    let model = TrainableLift::open_in_double(dir.path(), &no_dropout()).expect("opens");
+    let options = TrainableOptions {
+        train_query_table: true,
+        ..no_dropout()
+    };
+    let model = TrainableLift::open_in_double(dir.path(), &options).expect("opens");
+    assert!(model.variables().iter().any(|variable| variable.name == "query.idf"));
     let texts = model.read(&QUERIES, &DOCUMENTS).expect("splits");
     let objective = |tracked| {
         let pass = Pass {
@@ -259,8 +265,13 @@ fn config() -> TrainerConfig {
             peak: 2e-3,
             ..LearningRate::default()
         },
+        optimiser: AdamWOptions {
+            no_decay: vec!["query.idf".to_owned()],
+            ..AdamWOptions::default()
+        },
         model: TrainableOptions {
             frozen_embeddings: true,
+            train_query_table: true,
             ..no_dropout()
         },
         ..TrainerConfig::new(9, loss)
@@ -304,13 +315,12 @@ fn a_run_learns_and_goes_on_from_its_state() {
     trained.save(&export).expect("writable");
     let encoder = LiftedEncoder::open(&export, Compute::default()).expect("opens");
     assert_eq!(encoder.lift().gate(), Some(&trained.gate().expect("numbers")));
-    assert_ne!(
-        encoder.lift().gate(),
-        LiftedEncoder::open(dir.path(), Compute::default())
-            .expect("opens")
-            .lift()
-            .gate()
-    );
+    let start = LiftedEncoder::open(dir.path(), Compute::default()).expect("opens");
+    assert_ne!(encoder.lift().gate(), start.lift().gate());
+    let (learned, before) = (encoder.lift().idf_table(), start.lift().idf_table());
+    assert!(learned[0] != before[0], "flour is asked for: {learned:?}");
+    assert_eq!(learned[4], before[4], "wheat is not");
+    assert_eq!(encoder.lift().idf("nowhere"), start.lift().idf("nowhere"));
 }
 
 #[test]
