@@ -41,9 +41,13 @@ pub struct Args {
     /// How close the table stays to the vectors of single words (300 unless told or chosen)
     #[arg(long)]
     lambda: Option<f64>,
-    /// What expansion weights are multiplied by (1.5 unless told or chosen)
+    /// What expansion weights are multiplied by (2 unless told or chosen)
     #[arg(long)]
     factor: Option<f32>,
+    /// A stem that a larger share of queries has, averaged over their sources, weighs no more than the share's negative
+    /// logarithm; 1 for never
+    #[arg(long, default_value_t = LiftOptions::default().query_share)]
+    query_share: f64,
     /// How many stems a document is expanded by at most
     #[arg(long, default_value_t = LiftOptions::default().top)]
     top: usize,
@@ -53,7 +57,7 @@ pub struct Args {
     /// Also expand queries, which then go through the dense encoder too (what --dev chooses does not count on it)
     #[arg(long)]
     expand_queries: bool,
-    /// Take the gate of this lifted model, whose dense encoder was trained together with it
+    /// Take the gate of this lifted model, which was trained with this dense encoder or with layers of its own
     #[arg(long, value_name = "MODEL")]
     gate: Option<PathBuf>,
     /// Of more distinct queries, take a sample of so many
@@ -156,6 +160,7 @@ pub fn run(args: &Args) -> anyhow::Result<Exit> {
         lambda: args.lambda.unwrap_or(LiftOptions::default().lambda),
         factor: args.factor.unwrap_or(LiftOptions::default().factor),
         top: args.top,
+        query_share: args.query_share,
         max_queries: args.max_queries,
         max_background: args.max_background,
         query_weighting: args.query_weighting.into(),
@@ -186,9 +191,10 @@ pub fn run(args: &Args) -> anyhow::Result<Exit> {
         choose(args, &options, &lifting, (&sets, dense.precision()))?
     };
     if let Some(model) = &args.gate {
-        let gate = Lift::read(model)?.gate().cloned();
+        let gated = Lift::read(model)?;
+        let (gate, layers) = (gated.gate().cloned(), gated.config().gate_layers);
         let gate = gate.with_context(|| format!("{} has no gate; leave --gate out", model.display()))?;
-        solved.lift = solved.lift.with_gate(Some(gate))?;
+        solved.lift = solved.lift.with_gate(Some(gate))?.with_gate_layers(layers);
     }
     if args.expand_queries {
         let expansion = Some(QueryExpansion::default());
@@ -197,6 +203,7 @@ pub fn run(args: &Args) -> anyhow::Result<Exit> {
     let names: Vec<String> = sets.iter().map(|set| set.name.clone()).collect();
     let source = ModelSource {
         dense,
+        gate: args.gate.as_deref(),
         dense_name: &base.name,
         notes: notes.as_deref(),
         texts: &texts,

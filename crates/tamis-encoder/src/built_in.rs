@@ -50,6 +50,7 @@ fn files(name: &str) -> Option<&'static [ModelFile]> {
         "dense/model.safetensors.index.json",
         "dense/model-00001-of-00002.safetensors",
         "dense/model-00002-of-00002.safetensors",
+        "gate/model.safetensors",
     );
     (name == TAMIS_SMALL).then_some(files)
 }

@@ -33,6 +33,7 @@ mod weights;
 mod wordpiece;
 mod words;
 
+pub(crate) use dense::GateStates;
 pub use dense::{DenseEncoder, DenseEncoding};
 pub use dense_layout::DensePooling;
 pub use inspection::Finding;
@@ -47,6 +48,7 @@ pub use trainable::{
     DenseTexts, LiftedTexts, Pass, StartOptions, StepTexts, TableStart, TextStates, TrainableDense, TrainableLift,
     TrainableModel, TrainableOptions,
 };
+pub(crate) use weights::in_eight_bits;
 pub(crate) use weights::{FILE_NAME as WEIGHTS_NAME, INDEX_NAME as WEIGHTS_INDEX_NAME};
 pub use weights::{NamedFile, WeightsSummary};
 

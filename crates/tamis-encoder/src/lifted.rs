@@ -19,9 +19,10 @@ pub use gate::Gate;
 pub(crate) use gate::TextGates;
 pub use table::{Lift, LiftConfig, LiftMeans, MAX_LIFT_TERMS, QueryExpansion};
 
+use crate::checkpoint::{GateStates, WEIGHTS_NAME, in_eight_bits};
 use crate::{
-    CheckpointOptions, Compute, DenseEncoder, DenseEncoding, Encoder, Error, InputKind, LongText, QueryWeighting,
-    SparseEncoding,
+    CheckpointOptions, Compute, DenseEncoder, DenseEncoding, Encoder, Error, InputKind, LongText, NamedFile,
+    QueryWeighting, SparseEncoding,
 };
 use rayon::prelude::*;
 use std::path::{Path, PathBuf};
@@ -32,6 +33,9 @@ const REVISION: &str = "tamis lifted 1";
 
 /// The folder of the dense encoder inside a lifted model's directory.
 const DENSE_FOLDER: &str = "dense";
+
+/// The folder of the layers that gates have of their own.
+const GATE_FOLDER: &str = "gate";
 
 /// A lifted model, opened from its directory.
 pub struct LiftedEncoder {
@@ -55,6 +59,27 @@ impl LiftedEncoder {
         dir.join(DENSE_FOLDER)
     }
 
+    /// Where the layers lie that the gates of the lifted model in `dir` have of their own.
+    #[must_use]
+    pub fn gate_dir(dir: &Path) -> PathBuf {
+        dir.join(GATE_FOLDER)
+    }
+
+    /// The layers that the gates of the model in `dir` have of their own, in 8 bits: names and contents of the files of
+    /// [`LiftedEncoder::gate_dir`].
+    ///
+    /// # Errors
+    /// When a file cannot be read, or holds a value that is not finite.
+    pub fn gate_layers_in_eight_bits(dir: &Path) -> Result<Vec<NamedFile>, Error> {
+        let folder = Self::gate_dir(dir);
+        if let Some(files) = in_eight_bits(&folder)? {
+            return Ok(files);
+        }
+        let path = folder.join(WEIGHTS_NAME);
+        let bytes = crate::files::read(&path).map_err(|source| Error::Read { path, source })?;
+        Ok(vec![(WEIGHTS_NAME, bytes.into_owned())])
+    }
+
     /// Opens the model in `dir`, computing where and how exactly `compute` says.
     ///
     /// Holds the dense encoder's weights and W (4, 2 or 1 bytes a value, as the precision is), and reads every file once.
@@ -68,7 +93,13 @@ impl LiftedEncoder {
             source,
         })?;
         let lift = Lift::read(&path)?;
-        let dense = DenseEncoder::open_tracing(&Self::dense_dir(&path), None, compute, lift.gate().is_some())?;
+        let gate_dir = path.join(GATE_FOLDER);
+        let gates = match (lift.gate(), lift.config().gate_layers) {
+            (None, _) => GateStates::None,
+            (Some(_), 0) => GateStates::Last,
+            (Some(_), layers) => GateStates::Own { dir: &gate_dir, layers },
+        };
+        let dense = DenseEncoder::open_for(&Self::dense_dir(&path), None, compute, gates)?;
         if dense.width() != lift.config().width {
             let config = path.join(files::CONFIG);
             let expected = format!("{}, the width of the dense encoder,", dense.width());

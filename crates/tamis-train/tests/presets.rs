@@ -275,8 +275,8 @@ const PUBLISHED: [Row; 156] = [
     ("sparse-from-pairs", "trainer.controller.target", "200"),
     ("sparse-from-pairs", "teacher.members.1.weight", "30"),
     ("sparse-from-pairs", "trainer.loss.sum.1.weight", "0.5"),
-    ("gated-lift", "trainer.model.frozen_embeddings", "true"),
-    ("gated-lift", "trainer.optimiser.groups.0.rate_factor", "67"),
+    ("gated-lift", "trainer.model.gate_layers", "2"),
+    ("gated-lift", "trainer.optimiser.groups.0.rate_factor", "40"),
     ("gated-lift", "teacher.members.1.weight", "30"),
     ("gated-lift", "batch.cluster", "8"),
 ];

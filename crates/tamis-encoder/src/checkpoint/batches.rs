@@ -14,6 +14,8 @@ pub(super) struct Batch<'a> {
     pub(super) rows: Rows,
     /// The last hidden states, `[rows, width]`.
     pub(super) hidden: Vec<f32>,
+    /// Those at the end of the branch, where the backbone has one.
+    pub(super) branch: Option<Vec<f32>>,
 }
 
 /// Runs texts through `backbone` in batches, longest first: on the CPU a batch a thread, or where there are fewer
@@ -41,13 +43,14 @@ pub(super) fn in_batches<T: Send>(
         let texts: Vec<&Tokens> = order.iter().map(|&text| texts[text]).collect();
         let mut rows = Rows::default();
         texts.iter().for_each(|text| rows.push(&text.ids));
-        let hidden = backbone.forward(workers, &rows)?;
+        let (hidden, branch) = backbone.forward_both(workers, &rows)?;
         finish(Batch {
             workers,
             order,
             texts,
             rows,
             hidden,
+            branch,
         })
     };
     let done: Vec<Vec<T>> = match backbone {

@@ -33,6 +33,17 @@ pub struct DenseEncoder {
     fingerprint: Fingerprint,
 }
 
+/// Which hidden states gates read.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum GateStates<'a> {
+    /// There are none.
+    None,
+    /// The last ones, of which vectors are made too.
+    Last,
+    /// Those behind so many last layers of their own, whose weights are in a folder.
+    Own { dir: &'a Path, layers: usize },
+}
+
 /// The vector of one text.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct DenseEncoding {
@@ -60,16 +71,17 @@ impl DenseEncoder {
     /// When a file is missing, damaged, or of a kind that is not supported; the error names file, tensor or field, what
     /// was expected and what was found.
     pub fn open(dir: &Path, max_length: Option<usize>, compute: Compute) -> Result<Self, Error> {
-        Self::open_tracing(dir, max_length, compute, false)
+        Self::open_for(dir, max_length, compute, GateStates::None)
     }
 
-    /// As [`DenseEncoder::open`]; with `traced` tokens are known by the bytes they are of, for gates.
-    pub(crate) fn open_tracing(
+    /// As [`DenseEncoder::open`]; for gates tokens are known by the bytes they are of.
+    pub(crate) fn open_for(
         dir: &Path,
         max_length: Option<usize>,
         compute: Compute,
-        traced: bool,
+        gates: GateStates<'_>,
     ) -> Result<Self, Error> {
+        let traced = !matches!(gates, GateStates::None);
         let path = files::canonical(dir).map_err(|source| Error::Read {
             path: dir.to_owned(),
             source,
@@ -95,6 +107,7 @@ impl DenseEncoder {
             ..compute
         })?;
         let parameters = load::backbone(&config, &file.tensors()?)?;
+        let mut backbone = PlacedBackbone::new(&parameters, &placement)?;
         let [document_prompt, query_prompt] = prompts(&path)?;
         let mut hasher = blake3::Hasher::new();
         let settings = serde_json::json!({
@@ -108,9 +121,24 @@ impl DenseEncoder {
             hash(&mut hasher, part);
         }
         file.hash_into(&mut hasher)?;
+        if let GateStates::Own { dir, layers } = gates {
+            if layers > config.layers {
+                let expected = format!("at most {}, the layers of the dense encoder,", config.layers);
+                return Err(Error::field(
+                    &dir.with_file_name("lifted.json"),
+                    "gate_layers",
+                    expected,
+                    layers,
+                ));
+            }
+            let own = WeightsFile::read(dir)?;
+            let layers = load::last_layers(&config, (&own.tensors()?, &file.tensors()?), layers)?;
+            backbone = backbone.with_branch(layers, &parameters, &placement)?;
+            own.hash_into(&mut hasher)?;
+        }
         tokenizer.bytes.iter().for_each(|bytes| hash(&mut hasher, bytes));
         Ok(Self {
-            backbone: PlacedBackbone::new(&parameters, &placement)?,
+            backbone,
             precision,
             path,
             files,
@@ -201,7 +229,7 @@ impl DenseEncoder {
         })
     }
 
-    /// What `finish` makes of each text's vector, tokens and last hidden states.
+    /// What `finish` makes of each text's vector, tokens and the hidden states for gates.
     fn encode_rows<T: Send>(
         &self,
         kind: InputKind,
@@ -231,7 +259,8 @@ impl DenseEncoder {
         let width = self.width();
         let texts = batch.order.iter().zip(&batch.texts).zip(&batch.rows.ranges);
         let finished = texts.map(|((&text, tokens), range)| {
-            let hidden = &batch.hidden[range.start * width..range.end * width];
+            let range = range.start * width..range.end * width;
+            let hidden = &batch.hidden[range.clone()];
             let mut values = pool(self.files.pooling, hidden, width);
             if self.files.normalised {
                 normalise(&mut values);
@@ -244,7 +273,8 @@ impl DenseEncoder {
                 num_tokens: tokens.ids.len(),
                 truncated: tokens.truncated,
             };
-            Ok(finish(dense, tokens, hidden))
+            let of_gates = batch.branch.as_ref().map_or(hidden, |branch| &branch[range]);
+            Ok(finish(dense, tokens, of_gates))
         });
         finished.collect()
     }

@@ -10,7 +10,7 @@ use super::config::{Family, ModelConfig};
 use super::heads::WRAPPERS;
 use super::weights::Weights;
 use crate::Error;
-use crate::transformer::{LinearParameters, MlmParameters, NormParameters, Parameters};
+use crate::transformer::{LayerParameters, LinearParameters, MlmParameters, NormParameters, Parameters};
 use candle_core::Tensor;
 
 const REMEDY: &str = "the checkpoint is incomplete, or config.json is of another one";
@@ -20,6 +20,21 @@ const NO_HEAD: &str = "this checkpoint has no masked-language-model head, so it 
 /// Finds the tensors of the backbone.
 pub(super) fn backbone(config: &ModelConfig, weights: &Weights<'_>) -> Result<Parameters, Error> {
     Loader::new(config, weights).backbone()
+}
+
+/// Finds the tensors of the last `count` layers in `weights`, which names them as `whole` does, and has them alone.
+pub(super) fn last_layers(
+    config: &ModelConfig,
+    (weights, whole): (&Weights<'_>, &Weights<'_>),
+    count: usize,
+) -> Result<Vec<LayerParameters>, Error> {
+    let loader = Loader {
+        weights,
+        ..Loader::new(config, whole)
+    };
+    (config.layers - count..config.layers)
+        .map(|at| loader.layer(at))
+        .collect()
 }
 
 /// Finds the tensors of the masked-language-model head.
@@ -157,11 +172,6 @@ impl<'a> Loader<'a> {
 
     fn backbone(&self) -> Result<Parameters, Error> {
         let config = self.config;
-        let layer = |at| match config.family {
-            Family::Bert | Family::DistilBert | Family::Roberta => self.bert_layer(at),
-            Family::ModernBert => self.modernbert_layer(at),
-            Family::New | Family::Gte => self.gte_layer(at),
-        };
         Ok(Parameters {
             words: self.words()?,
             positions: self.positions()?,
@@ -170,7 +180,9 @@ impl<'a> Loader<'a> {
                 Family::ModernBert => self.norm(&self.name("embeddings.norm"), REMEDY)?,
                 _ => self.norm(&self.name("embeddings.LayerNorm"), REMEDY)?,
             },
-            layers: (0..config.layers).map(layer).collect::<Result<_, Error>>()?,
+            layers: (0..config.layers)
+                .map(|at| self.layer(at))
+                .collect::<Result<_, Error>>()?,
             final_norm: match config.family {
                 Family::ModernBert => Some(self.norm(&self.name("final_norm"), REMEDY)?),
                 _ => None,
@@ -178,6 +190,14 @@ impl<'a> Loader<'a> {
             heads: config.heads,
             activation: config.activation,
         })
+    }
+
+    fn layer(&self, at: usize) -> Result<LayerParameters, Error> {
+        match self.config.family {
+            Family::Bert | Family::DistilBert | Family::Roberta => self.bert_layer(at),
+            Family::ModernBert => self.modernbert_layer(at),
+            Family::New | Family::Gte => self.gte_layer(at),
+        }
     }
 
     fn mlm_head(&self) -> Result<MlmParameters, Error> {

@@ -9,6 +9,9 @@ use tamis_kernels::{Kernels, LANES, PackedMatrix, PackedRows};
 /// Documents whose products are held at a time by a thread: `8 * terms * 4` bytes, little enough for its cache.
 const ROWS: usize = 8;
 
+/// What stays of a lexical weight, whatever the expansion says of its stem: exact words are never lost.
+const LEAST_SHARE: f32 = 0.25;
+
 /// A [`Lift`] with W packed for products.
 #[derive(Debug)]
 pub struct Expander {
@@ -153,10 +156,18 @@ impl Expander {
             return encoding;
         }
         let config = self.lift.config();
-        self.add(
-            &mut encoding,
-            strongest(product, config.factor, config.top, config.min_weight),
-        );
+        let mut expansion = strongest(product, config.factor, config.top, config.min_weight);
+        if config.own_entries {
+            let mut own = Vec::with_capacity(encoding.tokens.len());
+            for (stem, weight) in &mut encoding.tokens {
+                let Some(id) = self.lift.id(stem) else { continue };
+                *weight = (*weight + config.factor * product[id]).max(*weight * LEAST_SHARE);
+                own.push(id);
+            }
+            own.sort_unstable();
+            expansion.retain(|(term, _)| own.binary_search(term).is_err());
+        }
+        self.add(&mut encoding, expansion);
         encoding
     }
 
@@ -206,6 +217,8 @@ mod tests {
             factor: 2.0,
             top,
             min_weight: 0.0,
+            own_entries: false,
+            gate_layers: 0,
             query_weighting: crate::QueryWeighting::Model,
             query_expansion: None,
         };
@@ -243,6 +256,35 @@ mod tests {
         );
         let none = expander(3, Precision::F32).documents(&[" \n"], &[&[0.75, 0.25]]);
         assert!(none[0].tokens.is_empty());
+    }
+
+    #[test]
+    fn own_stems_take_their_entries_whatever_their_rank_and_sign() {
+        let texts = ["a sieve of rye"; 2];
+        // Products: mill .25, flour .25, siev 0, and -.25, .5, .75.
+        let vectors: [&[f32]; 2] = [&[0.75, 0.25], &[0.25, 0.5]];
+        let lexical = Lexical::new(LexicalOptions::default()).expect("defaults");
+        let own = lexical.encode(InputKind::Document, &texts[..1]).expect("any text")[0].tokens[0].1;
+        let mut expander = expander(1, Precision::F32);
+        expander.lift = expander.lift.with_own_entries(true);
+        let found = expander.documents(&texts, &vectors);
+        let expected = [
+            [("mill", 0.5), ("rye", own), ("siev", own)].to_vec(),
+            [("rye", own), ("siev", own + 1.5)].to_vec(),
+        ];
+        for (found, expected) in found.iter().zip(expected) {
+            let stems: Vec<&str> = found.tokens.iter().map(|(stem, _)| stem.as_str()).collect();
+            assert_eq!(stems, expected.iter().map(|(stem, _)| *stem).collect::<Vec<_>>());
+            for ((stem, weight), (_, expected)) in found.tokens.iter().zip(expected) {
+                assert!((weight - expected).abs() < 1e-6, "{stem}: {weight}, {expected}");
+            }
+        }
+        let far = expander.documents(&texts[..1], &[&[9.0, 0.0]]);
+        let weight = far[0].tokens.iter().find(|(stem, _)| stem == "siev").expect("kept").1;
+        assert!(
+            (weight - own / 4.0).abs() < 1e-6,
+            "{weight} of {own}: no less than a quarter"
+        );
     }
 
     #[test]

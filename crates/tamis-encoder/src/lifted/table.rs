@@ -29,6 +29,14 @@ pub struct LiftConfig {
     pub top: usize,
     /// Expansion weights are kept that are above this, 0 or more.
     pub min_weight: f32,
+    /// Whether a text's own stems take their entries of the expansion whatever their rank and sign: words beside the point
+    /// lose up to three quarters of their lexical weight. Not in directories that do not say it.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub own_entries: bool,
+    /// How many last layers gates have of their own, in `gate/`: the encoder's stay those that its vectors were made for.
+    /// By default none: gates read the states that vectors are made of.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub gate_layers: usize,
     /// What the weights of queries still need; nothing in directories that do not say it.
     #[serde(default, skip_serializing_if = "is_default")]
     pub query_weighting: QueryWeighting,
@@ -37,8 +45,8 @@ pub struct LiftConfig {
     pub query_expansion: Option<QueryExpansion>,
 }
 
-fn is_default(weighting: &QueryWeighting) -> bool {
-    *weighting == QueryWeighting::default()
+fn is_default<T: Default + PartialEq>(value: &T) -> bool {
+    *value == T::default()
 }
 
 /// How queries are expanded, for who can afford to encode them: `own_weight` times the weights of their own stems plus
@@ -270,6 +278,20 @@ impl Lift {
         Ok(self)
     }
 
+    /// The same table whose texts' own stems take their entries of the expansion, or compete for places as others do.
+    #[must_use]
+    pub fn with_own_entries(mut self, own_entries: bool) -> Self {
+        self.config.own_entries = own_entries;
+        self
+    }
+
+    /// The same table whose gate has so many last layers of its own.
+    #[must_use]
+    pub fn with_gate_layers(mut self, gate_layers: usize) -> Self {
+        self.config.gate_layers = gate_layers;
+        self
+    }
+
     /// The same table, with or without expansion of queries.
     ///
     /// # Errors
@@ -428,6 +450,8 @@ mod tests {
                 factor: 1.0,
                 top: 2,
                 min_weight: 0.0,
+                own_entries: false,
+                gate_layers: 0,
                 query_weighting: QueryWeighting::Model,
                 query_expansion: None,
             },

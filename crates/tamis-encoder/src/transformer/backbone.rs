@@ -7,7 +7,7 @@
 
 use super::layer::Layer;
 use super::linear::{LayerNorm, values};
-use super::parameters::{Parameters, places};
+use super::parameters::{LayerParameters, Parameters, places};
 use super::rows::{Rows, Workers};
 use candle_core::Result;
 use std::sync::Arc;
@@ -22,6 +22,8 @@ pub(crate) struct Backbone {
     token_type: Option<Vec<f32>>,
     norm: LayerNorm,
     layers: Vec<Layer>,
+    /// What [`Backbone::forward_both`] computes in the place of as many last layers.
+    branch: Vec<Layer>,
     final_norm: Option<LayerNorm>,
     width: usize,
 }
@@ -71,9 +73,22 @@ impl Backbone {
             layers: layers
                 .map(|layer| Layer::new(layer, parameters, precision))
                 .collect::<Result<_>>()?,
+            branch: Vec::new(),
             final_norm: parameters.final_norm.as_ref().map(LayerNorm::new).transpose()?,
             width,
         })
+    }
+
+    /// The same with a branch: `layers` in the place of as many last ones, of which there must be so many.
+    pub(crate) fn with_branch(
+        mut self,
+        layers: &[LayerParameters],
+        parameters: &Parameters,
+        precision: Precision,
+    ) -> Result<Self> {
+        let layers = layers.iter().map(|layer| Layer::new(layer, parameters, precision));
+        self.branch = layers.collect::<Result<_>>()?;
+        Ok(self)
     }
 
     /// The packed word embeddings, for a head that is tied to them.
@@ -92,9 +107,32 @@ impl Backbone {
     /// When an id is not below the vocabulary or a text has more tokens than there are positions: tokenizers are
     /// checked against both when a checkpoint is opened.
     pub(crate) fn forward(&self, workers: Workers, rows: &Rows) -> Vec<f32> {
+        let x = self.embed(workers, rows);
+        self.through(&self.layers, workers, rows, x)
+    }
+
+    /// The last hidden states, and those at the end of the branch, where there is one.
+    ///
+    /// # Panics
+    /// As [`Backbone::forward`].
+    pub(crate) fn forward_both(&self, workers: Workers, rows: &Rows) -> (Vec<f32>, Option<Vec<f32>>) {
+        if self.branch.is_empty() {
+            return (self.forward(workers, rows), None);
+        }
+        let (shared, last) = self.layers.split_at(self.layers.len() - self.branch.len());
         let mut x = self.embed(workers, rows);
         let mut scratch = LayerScratch::default();
-        for layer in &self.layers {
+        for layer in shared {
+            layer.forward(workers, rows, &mut x, &mut scratch);
+        }
+        let branch = self.through(&self.branch, workers, rows, x.clone());
+        (self.through(last, workers, rows, x), Some(branch))
+    }
+
+    /// `x` behind `layers` and the last normalisation.
+    fn through(&self, layers: &[Layer], workers: Workers, rows: &Rows, mut x: Vec<f32>) -> Vec<f32> {
+        let mut scratch = LayerScratch::default();
+        for layer in layers {
             layer.forward(workers, rows, &mut x, &mut scratch);
         }
         if let Some(norm) = &self.final_norm {

@@ -61,6 +61,8 @@ pub(crate) struct DeviceBackbone {
     parameters: Parameters,
     /// The word embeddings as rows on the CPU look them up; a head that is tied to them adds to the same gradient.
     words: Option<Loan>,
+    /// The same with other last layers.
+    branch: Option<Box<Self>>,
 }
 
 impl DeviceBackbone {
@@ -71,7 +73,23 @@ impl DeviceBackbone {
         Ok(Self {
             words: words.transpose()?,
             parameters,
+            branch: None,
         })
+    }
+
+    /// The same with a branch: `layers` in the place of as many last ones, of which there must be so many.
+    pub(crate) fn with_branch(mut self, layers: Vec<LayerParameters>) -> Result<Self> {
+        let mut parameters = self.parameters.clone();
+        parameters.layers.truncate(parameters.layers.len() - layers.len());
+        parameters.layers.extend(layers);
+        let device = parameters.words.device().clone();
+        self.branch = Some(Box::new(Self::new(&parameters, &device)?));
+        Ok(self)
+    }
+
+    /// The states at the end of the branch, where there is one.
+    pub(crate) fn forward_branch(&self, rows: &Rows) -> Result<Option<Tensor>> {
+        self.branch.as_ref().map(|branch| branch.forward(rows)).transpose()
     }
 
     /// The word embeddings, `[vocabulary, width]`.

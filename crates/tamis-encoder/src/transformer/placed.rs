@@ -2,7 +2,10 @@
 
 use super::decoder::Weights;
 use super::mlm_head::Words;
-use super::{Backbone, DeviceBackbone, DeviceMlmHead, MlmHead, MlmParameters, Parameters, PoolRule, Rows, Workers};
+use super::{
+    Backbone, DeviceBackbone, DeviceMlmHead, LayerParameters, MlmHead, MlmParameters, Parameters, PoolRule, Rows,
+    Workers,
+};
 use crate::{Compute, DeviceChoice, Error, Precision};
 use candle_core::{Device, Result, Tensor};
 use std::ops::Range;
@@ -76,6 +79,34 @@ impl PlacedBackbone {
         match self {
             Self::Packed(backbone) => Ok(backbone.forward(workers, rows)),
             Self::Device(backbone) => backbone.forward(rows)?.flatten_all()?.to_vec1(),
+        }
+    }
+
+    /// The same with a branch: `layers` in the place of as many last ones, of which there must be so many.
+    pub(crate) fn with_branch(
+        self,
+        layers: Vec<LayerParameters>,
+        parameters: &Parameters,
+        placement: &Placement,
+    ) -> Result<Self> {
+        match self {
+            Self::Packed(backbone) => {
+                let backbone = backbone.with_branch(&layers, parameters, placement.precision());
+                backbone.map(Self::Packed)
+            }
+            Self::Device(backbone) => backbone.with_branch(layers).map(Self::Device),
+        }
+    }
+
+    /// The last hidden states, `[rows, width]`, and those at the end of the branch, where there is one.
+    pub(crate) fn forward_both(&self, workers: Workers, rows: &Rows) -> Result<(Vec<f32>, Option<Vec<f32>>)> {
+        match self {
+            Self::Packed(backbone) => Ok(backbone.forward_both(workers, rows)),
+            Self::Device(backbone) => {
+                let branch = backbone.forward_branch(rows)?;
+                let branch = branch.map(|states| states.flatten_all()?.to_vec1()).transpose()?;
+                Ok((self.forward(workers, rows)?, branch))
+            }
         }
     }
 

@@ -42,6 +42,8 @@ fn table(dense: &DenseEncoder) -> Lift {
         factor: 1.5,
         top: 3,
         min_weight: 0.0,
+        own_entries: false,
+        gate_layers: 0,
         query_weighting: QueryWeighting::Model,
         query_expansion: None,
     };

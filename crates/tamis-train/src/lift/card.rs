@@ -21,8 +21,9 @@ pub(super) fn text(solved: &Solved, source: &ModelSource<'_>, fingerprint: Finge
 ## How it was made
 `tamis lift` made this model: an inference-free sparse encoder: the dense sentence encoder in `dense/` (from `{dense}`) and a table.
 A query is the bag of its English stems, each weighing its inverse document frequency{weighting}; no network reads it.
-A document has its lexical weights (saturated term frequency, k1 {k1}, b {b}, average length {length}) plus the
-{top} largest entries of {factor} W (e - mu), e being its dense vector.
+What more than {share} of the queries of a source have on average weighs no more than the negative logarithm of that share.
+A document has its lexical weights (saturated term frequency, k1 {k1}, b {b}, average length {length}{gates}) plus the
+{top} largest entries of {factor} W (e - mu), e being its dense vector; {own}
 
 | | |
 |---|---|
@@ -58,6 +59,16 @@ Licences of these texts and of the dense encoder apply.
         k1 = lexical.k1,
         b = lexical.b,
         length = lexical.average_length,
+        gates = match (solved.lift.gate(), config.gate_layers) {
+            (None, _) => String::new(),
+            (Some(_), 0) => ", scaled by gates".to_owned(),
+            (Some(_), layers) => format!(", scaled by gates behind {layers} last layers of their own"),
+        },
+        share = source.options.query_share,
+        own = match config.own_entries {
+            true => "its own stems take their entries whatever their rank and sign.",
+            false => "its own stems compete for places as others do.",
+        },
         top = config.top,
         factor = config.factor,
         terms = config.terms,

@@ -19,7 +19,9 @@ const MAX_DEPTH: usize = 3;
 pub struct ModelSource<'a> {
     /// The dense encoder, as the model holds it.
     pub dense: &'a DenseEncoder,
-    /// What it is called: the folder it was found in.
+    /// The lifted model whose gate it gets; layers that this has of its own are copied, in 8 bits.
+    pub gate: Option<&'a Path>,
+    /// What the dense encoder is called: the folder it was found in.
     pub dense_name: &'a str,
     /// How the card begins, Markdown: its title and what only people know.
     pub notes: Option<&'a str>,
@@ -81,6 +83,14 @@ fn fill(dir: &Path, solved: &Solved, source: &ModelSource<'_>) -> Result<Fingerp
     copy_dense(source.dense, &LiftedEncoder::dense_dir(dir), BaseWeights::Original)?;
     for (name, bytes) in solved.lift.to_files()? {
         write_file(&dir.join(name), &bytes)?;
+    }
+    if let Some(model) = source.gate.filter(|_| solved.lift.config().gate_layers > 0) {
+        let folder = LiftedEncoder::gate_dir(dir);
+        fs::create_dir(&folder).map_err(write_error(&folder))?;
+        for (name, bytes) in LiftedEncoder::gate_layers_in_eight_bits(model)? {
+            write_file(&folder.join(name), &bytes)?;
+        }
+        sync(&folder)?;
     }
     let fingerprint = LiftedEncoder::open(dir, Compute::default())?.fingerprint();
     let card = card::text(solved, source, fingerprint);

@@ -25,8 +25,12 @@ pub struct LiftOptions {
     /// How close W stays to the vectors of single words, above 0: the weight of a row's squared distance, where each
     /// query's squared error weighs 1 and is measured in the scale of the words' vectors. Default 300.
     pub lambda: f64,
-    /// What expansion weights are multiplied by, 0 or more. Default 1.5.
+    /// What expansion weights are multiplied by, 0 or more. Default 2.
     pub factor: f32,
+    /// A stem that a larger share of the queries has, averaged over their sources, weighs no more than the negative
+    /// logarithm of that share: "what" is rare in texts, and still asks for nothing. From 0 to 1; 1 for never.
+    /// Default 0.01.
+    pub query_share: f64,
     /// How many stems a document is expanded by at most. Default 256.
     pub top: usize,
     /// The document weight of a text's own stems. Default: that of the lexical encoder.
@@ -49,7 +53,8 @@ impl Default for LiftOptions {
         Self {
             num_terms: 37_000,
             lambda: 300.0,
-            factor: 1.5,
+            factor: 2.0,
+            query_share: 0.01,
             top: 256,
             lexical: LexicalOptions::default(),
             max_queries: 150_000,
@@ -89,6 +94,12 @@ impl LiftOptions {
             self.factor.is_finite() && self.factor >= 0.0,
             self.factor.to_string(),
             "a finite number of 0 or more",
+        )?;
+        option(
+            "query_share",
+            (0.0..=1.0).contains(&self.query_share),
+            self.query_share.to_string(),
+            "from 0 to 1",
         )?;
         for (name, value) in [
             ("max_queries", self.max_queries),

@@ -109,10 +109,11 @@ impl Lifting {
     ) -> Result<Self, Error> {
         options.validate()?;
         let width = dense.width();
-        let table = StemTable::count(&texts.background, options.num_terms);
+        let mut table = StemTable::count(&texts.background, options.num_terms);
         if table.stems.is_empty() {
             return Err(Error::NoTexts { of: "background stems" });
         }
+        table.lower(&texts.queries_by_source(), options.query_share);
         let mut vectors_of = |stage, kind, texts: &[String]| {
             let total = texts.len();
             encode(dense, kind, texts, |done| progress(LiftProgress { stage, done, total }))
@@ -168,6 +169,8 @@ impl Lifting {
             factor: options.factor,
             top: options.top,
             min_weight: 0.0,
+            own_entries: true,
+            gate_layers: 0,
             query_weighting: options.query_weighting,
             query_expansion: None,
         };

@@ -1,4 +1,4 @@
-//! Stems of background texts: how many texts have each, and the word that stands for it.
+//! Stems of background texts: how many texts have each, the word that stands for it, and what it weighs in queries.
 
 use rayon::prelude::*;
 use std::collections::HashMap;
@@ -6,6 +6,12 @@ use tamis_encoder::lexical::{Analyzer, idf, surface_form};
 
 /// Texts whose stems are counted by one thread before counts are added up.
 const CHUNK: usize = 1024;
+
+/// Queries that a source needs for its shares to count.
+const LEAST_QUERIES: usize = 200;
+
+/// The largest share that is counted with: what all queries ask for keeps a little weight.
+const MOST: f64 = 0.9;
 
 /// The stems that most texts have.
 ///
@@ -16,7 +22,7 @@ pub struct StemTable {
     pub stems: Vec<String>,
     /// Of each stem the word it is most often the stem of; of equal ones the first by bytes.
     pub words: Vec<String>,
-    /// Of each stem its inverse document frequency among the texts.
+    /// Of each stem its inverse document frequency among the texts, or less: [`StemTable::lower`].
     pub idf: Vec<f32>,
     /// The inverse document frequency of stems that are not in the table: that of one which no text has. Names and
     /// terms of other fields are among them, which tell documents apart best.
@@ -68,6 +74,40 @@ impl StemTable {
             table.stems.push(stem);
         }
         table
+    }
+
+    /// Lowers the weight of stems that more than `share` of the queries have, on average over the sources with enough of
+    /// them, to the negative logarithm of that average.
+    pub fn lower(&mut self, sources: &[Vec<&str>], share: f64) {
+        let ids = self.ids();
+        let sources: Vec<&Vec<&str>> = sources
+            .iter()
+            .filter(|queries| queries.len() >= LEAST_QUERIES)
+            .collect();
+        let mut shares = vec![0f64; self.stems.len()];
+        for queries in &sources {
+            let found = queries.par_iter().map(|query| {
+                let mut found: Vec<u32> = Analyzer
+                    .tokens(query)
+                    .filter_map(|token| ids.get(token.text.as_ref()).copied())
+                    .collect();
+                found.sort_unstable();
+                found.dedup();
+                found
+            });
+            let found: Vec<Vec<u32>> = found.collect();
+            #[expect(clippy::cast_precision_loss, reason = "counts stay far below 2^53")]
+            let weight = 1.0 / (queries.len() * sources.len()) as f64;
+            found.iter().flatten().for_each(|&id| shares[id as usize] += weight);
+        }
+        for (idf, found) in self.idf.iter_mut().zip(shares).filter(|&(_, found)| found > share) {
+            #[expect(
+                clippy::cast_possible_truncation,
+                reason = "a weight, rounded to the precision of weights"
+            )]
+            let asked = -found.min(MOST).ln() as f32;
+            *idf = idf.min(asked);
+        }
     }
 
     /// The row of each stem.
@@ -124,6 +164,29 @@ mod tests {
         assert_eq!(table.idf, [idf(4, 3), idf(4, 2)]);
         assert_eq!((table.default_idf, table.num_distinct), (idf(4, 0), 3));
         assert_eq!(table.ids()["mill"], 1);
+    }
+
+    #[test]
+    fn what_is_common_in_queries_weighs_less() {
+        let texts: Vec<String> = (0..1000).map(|at| format!("rye{at} mill{} flour", at / 2)).collect();
+        let mut table = StemTable::count(&texts, 5000);
+        let before = table.clone();
+        let questions: Vec<String> = (0..200).map(|at| format!("rye{} rye1 rye1", at % 100)).collect();
+        let titles = vec!["flour"; 600];
+        let few = vec!["mill7"; 199];
+        let sources = [questions.iter().map(String::as_str).collect(), titles, few];
+        table.lower(&sources, 0.01);
+        let of = |table: &StemTable, stem: &str| table.idf[table.ids()[stem] as usize];
+        assert!(
+            (of(&table, "rye1") - 2f32.ln()).abs() < 1e-6,
+            "all of one of two sources: a half"
+        );
+        assert_eq!(of(&table, "rye2"), of(&before, "rye2"), "a hundredth of one of two");
+        assert_eq!(of(&table, "mill7"), of(&before, "mill7"), "too few queries to count");
+        assert_eq!(of(&table, "flour"), of(&before, "flour"), "it weighs less already");
+        let mut never = before.clone();
+        never.lower(&sources, 1.0);
+        assert_eq!(never, before);
     }
 
     #[test]

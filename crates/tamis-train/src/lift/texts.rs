@@ -28,6 +28,8 @@ pub struct FileCounts {
 pub struct LiftTexts {
     /// The queries.
     pub queries: Vec<String>,
+    /// Where each is from: the field `src` of its line, without it the file's name.
+    pub query_sources: Vec<String>,
     /// The background texts, titles before them.
     pub background: Vec<String>,
     /// The files of queries, in the order given.
@@ -84,13 +86,32 @@ impl LiftTexts {
         };
         let (query_files, queries) = sample(queries, options.max_queries, side, each)?;
         let (background_files, background) = sample(background, options.max_background, Side::Background, each)?;
+        let (queries, query_sources) = queries.into_iter().map(|one| (one.text, one.source)).unzip();
         Ok(Self {
             queries,
-            background,
+            query_sources,
+            background: background.into_iter().map(|one| one.text).collect(),
             query_files,
             background_files,
         })
     }
+
+    /// The queries of each source, sources by their names.
+    #[must_use]
+    pub fn queries_by_source(&self) -> Vec<Vec<&str>> {
+        let mut sources: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
+        for (query, source) in self.queries.iter().zip(&self.query_sources) {
+            sources.entry(source).or_default().push(query);
+        }
+        sources.into_values().collect()
+    }
+}
+
+/// A text and where it is from.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord)]
+struct Sampled {
+    text: String,
+    source: String,
 }
 
 #[derive(Clone, Copy)]
@@ -107,8 +128,8 @@ impl Side<'_> {
         }
     }
 
-    /// The text of a line; `None` where its source is left out.
-    fn text(self, line: &Line<'_>) -> Result<Option<String>, Error> {
+    /// The text of a line of `file`; `None` where its source is left out.
+    fn text(self, line: &Line<'_>, file: &str) -> Result<Option<Sampled>, Error> {
         let expected = match self {
             Self::Query { .. } => "an object with \"query\", \"title\" or \"text\" that is not empty",
             Self::Background => "an object with a \"text\" that is not empty",
@@ -130,11 +151,13 @@ impl Side<'_> {
         {
             return Ok(None);
         }
+        let source = record.src.clone().unwrap_or_else(|| file.to_owned());
         let text = match self {
             Self::Query { .. } => record.query(),
             Self::Background => record.background(),
         };
-        text.map(Some).ok_or_else(|| bad(1, "there is none".to_owned()))
+        let sampled = text.map(|text| Some(Sampled { text, source }));
+        sampled.ok_or_else(|| bad(1, "there is none".to_owned()))
     }
 }
 
@@ -147,14 +170,14 @@ fn sample(
     limit: usize,
     side: Side<'_>,
     each: &mut dyn FnMut(usize),
-) -> Result<(Vec<FileCounts>, Vec<String>), Error> {
+) -> Result<(Vec<FileCounts>, Vec<Sampled>), Error> {
     let (mut counts, mut kept) = (Vec::with_capacity(files.len()), BTreeMap::new());
     for path in files {
-        let mut lines = LineReader::open(path)?;
+        let (mut lines, name) = (LineReader::open(path)?, name_of(path));
         let (mut num_lines, mut num_texts) = (0u64, 0u64);
         while let Some(line) = lines.next_line()? {
             num_lines += 1;
-            if let Some(text) = side.text(&line)? {
+            if let Some(text) = side.text(&line, &name)? {
                 keep(&mut kept, limit, text);
                 num_texts += 1;
             }
@@ -163,10 +186,7 @@ fn sample(
             }
         }
         each(usize::try_from(num_lines).unwrap_or(usize::MAX) % REPORT_EVERY);
-        counts.push(FileCounts {
-            name: name_of(path),
-            num_texts,
-        });
+        counts.push(FileCounts { name, num_texts });
     }
     if kept.is_empty() {
         return Err(Error::NoTexts { of: side.name() });
@@ -175,9 +195,9 @@ fn sample(
 }
 
 /// Adds a text unless its key is there or above the largest of `limit` kept ones; of equal texts the one that is first
-/// by bytes stays, whatever the order of the files.
-fn keep(kept: &mut BTreeMap<TextKey, String>, limit: usize, text: String) {
-    let key = TextKey::of(&text);
+/// by bytes, then by its source, stays, whatever the order of the files.
+fn keep(kept: &mut BTreeMap<TextKey, Sampled>, limit: usize, text: Sampled) {
+    let key = TextKey::of(&text.text);
     if kept.len() == limit && kept.last_key_value().is_some_and(|(last, _)| key > *last) {
         return;
     }

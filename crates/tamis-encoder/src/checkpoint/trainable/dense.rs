@@ -192,6 +192,14 @@ impl TrainableDense {
         self.save(dir)
     }
 
+    /// Copies the encoder as it was opened into `folder` of `target`.
+    pub(super) fn copy_into(&self, target: &Target, folder: &Path) -> Result<(), Error> {
+        let mut files = Vec::new();
+        list(&self.path, Path::new(""), &mut files)?;
+        let copy = |file: PathBuf| target.copy(&self.path.join(&file), &folder.join(&file));
+        files.into_iter().try_for_each(copy)
+    }
+
     /// Writes the encoder as it stands into `folder` of `target`.
     pub(super) fn save_into(&self, target: &Target, folder: &Path) -> Result<(), Error> {
         let mut files = Vec::new();

@@ -5,6 +5,7 @@
 //! is the score before the expansion is cut to its largest entries. W stays as it is: documents learn to meet it, and it
 //! is solved for again afterwards. The idf table is learned where `train_query_table` says so.
 
+mod gate_layers;
 mod query_weights;
 
 use super::dense::{DenseTexts, TrainableDense};
@@ -31,6 +32,8 @@ pub struct TrainableLift {
     dense: TrainableDense,
     gate: [Var; 2],
     query_weights: QueryWeights,
+    /// How many last layers are the gate's alone, and learned in the place of the encoder's.
+    gate_layers: usize,
     /// `[1, width]`.
     mean: Tensor,
 }
@@ -85,7 +88,12 @@ impl TrainableLift {
             source,
         })?;
         let lift = Lift::read(&path)?;
+        let gate_layers = gate_layers::count(dir, &lift, options)?;
+        let options = &gate_layers::options(&path, gate_layers, options)?;
         let dense = TrainableDense::open_as(&LiftedEncoder::dense_dir(&path), true, options, dtype)?;
+        if gate_layers > 0 {
+            gate_layers::restore(&path, &lift, &dense)?;
+        }
         let (pooling, normalised) = dense.pooling();
         if pooling != DensePooling::Mean || !normalised {
             let found = format!("{pooling:?}, {}", if normalised { "normalised" } else { "as it is" });
@@ -114,6 +122,7 @@ impl TrainableLift {
                 Var::from_tensor(&tensor(&[gate.bias], &[1])?)?,
             ],
             query_weights: QueryWeights::new(&lift, options.train_query_table, (dtype, device))?,
+            gate_layers,
             mean: tensor(&lift.means().documents, &[1, width])?,
             lift,
             dense,
@@ -156,6 +165,7 @@ impl TrainableLift {
     /// When one of them is not finite or a tensor operation fails.
     pub fn lift(&self) -> Result<Lift, Error> {
         let lift = self.lift.clone().with_gate(Some(self.gate()?))?;
+        let lift = lift.with_gate_layers(self.gate_layers);
         match self.query_weights.learned()? {
             Some(idf) => lift.with_idf(idf),
             None => Ok(lift),
@@ -172,7 +182,13 @@ impl TrainableLift {
         for (name, bytes) in self.lift()?.to_files()? {
             target.write_bytes(Path::new(name), &bytes)?;
         }
-        self.dense.save_into(&target, Path::new("dense"))?;
+        match self.gate_layers {
+            0 => self.dense.save_into(&target, Path::new("dense"))?,
+            _ => {
+                self.dense.copy_into(&target, Path::new("dense"))?;
+                gate_layers::save(&self.dense, &target)?;
+            }
+        }
         target.finish()
     }
 
@@ -291,8 +307,14 @@ impl TrainableLift {
             return self.tensor(Vec::new(), (0, texts.stems.len() + self.lift.config().width));
         }
         let states = self.dense.states(&texts.dense, InputKind::Document, range, pass)?;
-        let vectors = self.dense.pooled(&states)?.broadcast_sub(&self.mean)?;
-        let vectors = (vectors * f64::from(self.lift.config().factor))?;
+        let vectors = match self.gate_layers {
+            0 => (self.dense.pooled(&states)?.broadcast_sub(&self.mean)? * f64::from(self.lift.config().factor))?,
+            // The vectors of other layers, times a factor of 0.
+            _ => self
+                .mean
+                .zeros_like()?
+                .broadcast_as((documents.len(), self.lift.config().width))?,
+        };
         let lexical = self.lexical_weights(&states.states, documents, (&states.ranges, texts.stems.len()), pass)?;
         Ok(match lexical {
             Some(lexical) => Tensor::cat(&[lexical, vectors], 1)?,

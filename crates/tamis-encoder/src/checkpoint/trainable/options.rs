@@ -18,6 +18,10 @@ pub struct TrainableOptions {
     /// The most bytes that are kept of what frozen layers gave, of all texts together; the oldest make room.
     /// Default: 256 MiB.
     pub activation_cache_bytes: usize,
+    /// The last so many layers of a lifted model's dense encoder are copied for its gates and learned there; the encoder,
+    /// and the vectors that W was solved for, stay as they are. Takes a model whose factor is 0. Default: none, so that
+    /// gates and vectors share all layers.
+    pub gate_layers: usize,
     /// Documents of a lifted model, or texts of a dense encoder, are read to at most so many tokens in training, special
     /// ones included; what is exported reads as far as it did before. Of a checkpoint it is one of
     /// [`crate::CheckpointOptions`], and refused here. Default: as far as the model reads.
@@ -41,6 +45,7 @@ impl Default for TrainableOptions {
             frozen_embeddings: false,
             frozen_layers: 0,
             activation_cache_bytes: 256 << 20,
+            gate_layers: 0,
             max_length: None,
             dropout: None,
             train_query_table: false,

@@ -144,7 +144,7 @@ struct Stored {
 }
 
 /// The weights in `dir` with every matrix in 8 bits and everything else in single precision: the names and contents of
-/// the files to write. Tensors that are no floating-point numbers (stored position ids) are left out.
+/// the files to write, one where there are no word embeddings. Tensors that are no floating-point numbers (stored position ids) are left out.
 ///
 /// `None` where they are stored so already. The same weights always give the same bytes. Memory: the result.
 ///
@@ -170,6 +170,10 @@ pub(crate) fn in_eight_bits(dir: &Path) -> Result<Option<Vec<NamedFile>>, Error>
             total += stored.bytes.len() as u64;
             part.push((name, stored));
         }
+    }
+    if parts[0].is_empty() {
+        parts[1].sort_by(|a, b| a.0.cmp(&b.0));
+        return Ok(Some(vec![(super::FILE_NAME, serialised(dir, &parts[1])?)]));
     }
     let mut written = Vec::with_capacity(FILES.len() + 1);
     let mut places = serde_json::Map::new();

@@ -37,6 +37,8 @@ fn model(factor: f32) -> TempDir {
         factor,
         top: 3,
         min_weight: 0.0,
+        own_entries: false,
+        gate_layers: 0,
         query_weighting: QueryWeighting::Model,
         query_expansion: None,
     };
@@ -321,6 +323,94 @@ fn a_run_learns_and_goes_on_from_its_state() {
     assert!(learned[0] != before[0], "flour is asked for: {learned:?}");
     assert_eq!(learned[4], before[4], "wheat is not");
     assert_eq!(encoder.lift().idf("nowhere"), start.lift().idf("nowhere"));
+}
+
+#[test]
+fn gates_may_have_layers_of_their_own() {
+    let dir = model(0.0);
+    let open = |dir: &Path, options: &TrainableOptions| TrainableLift::open(dir, options);
+    let mut config = config();
+    config.model.gate_layers = 1;
+    let mut whole = Trainer::new(open(dir.path(), &config.model).expect("opens"), config).expect("fits");
+    for _ in 0..3 {
+        whole.step(&batch()).expect("a step");
+    }
+    let states = tempfile::tempdir().expect("room for a temporary folder");
+    let state = states.path().join("state");
+    whole.save(&state).expect("writable");
+    let mut resumed = Trainer::resume_with(&state, open).expect("opens");
+    for _ in 3..6 {
+        let (one, other) = (whole.step(&batch()), resumed.step(&batch()));
+        assert_eq!(one.expect("a step"), other.expect("a step"));
+    }
+    let export = states.path().join("export");
+    whole.model().save(&export).expect("writable");
+
+    let vectors = |dir: &Path| {
+        let dense = DenseEncoder::open(&LiftedEncoder::dense_dir(dir), None, Compute::default()).expect("opens");
+        dense.encode(InputKind::Document, &DOCUMENTS).expect("encodes")
+    };
+    assert_eq!(vectors(&export), vectors(dir.path()), "vectors stay");
+    let encode = || {
+        let encoder = LiftedEncoder::open(&export, Compute::default()).expect("opens");
+        assert_eq!(encoder.lift().config().gate_layers, 1);
+        (
+            encoder.fingerprint(),
+            encoder.encode(InputKind::Document, &DOCUMENTS).expect("encodes"),
+        )
+    };
+    let (fingerprint, encoded) = encode();
+    let texts = whole.model().read(&QUERIES, &DOCUMENTS).expect("splits");
+    let found = whole
+        .model()
+        .represent_part(&texts, InputKind::Document, 0..4, Pass::default());
+    let found = rows(&found.expect("computes"));
+    let weight = |text: usize, stem: &str| {
+        encoded[text]
+            .tokens
+            .iter()
+            .find(|(token, _)| token == stem)
+            .expect("there")
+            .1
+    };
+    // Columns are the queries' stems, sorted: fine, flour, miller, mill, rye, siev and others.
+    assert!(
+        found[0].iter().any(|value| (value - weight(0, "flour")).abs() < 1e-4),
+        "{found:?}"
+    );
+    assert!(
+        found[2].iter().any(|value| (value - weight(2, "siev")).abs() < 1e-4),
+        "{found:?}"
+    );
+
+    let rounded = LiftedEncoder::gate_layers_in_eight_bits(&export).expect("finite");
+    for (name, bytes) in &rounded {
+        fs::write(LiftedEncoder::gate_dir(&export).join(name), bytes).expect("writable");
+    }
+    assert_eq!(
+        LiftedEncoder::gate_layers_in_eight_bits(&export).expect("as stored"),
+        rounded
+    );
+    let (other, near) = encode();
+    assert_ne!(other, fingerprint, "its weights are others");
+    for (one, other) in encoded
+        .iter()
+        .flat_map(|text| &text.tokens)
+        .zip(near.iter().flat_map(|text| &text.tokens))
+    {
+        assert!(one.0 == other.0 && (one.1 - other.1).abs() < 0.1, "{one:?}, {other:?}");
+    }
+
+    let refused = |factor: f32, gate_layers: usize| {
+        let options = TrainableOptions {
+            gate_layers,
+            ..no_dropout()
+        };
+        let error = TrainableLift::open(model(factor).path(), &options).err();
+        error.expect("refused").to_string()
+    };
+    assert!(refused(1.5, 1).contains("--factor 0"));
+    assert!(refused(0.0, 99).contains("gate_layers"));
 }
 
 #[test]
