@@ -147,6 +147,6 @@ mod tests {
         assert_eq!(of(4), (vec![2, 4, 4], by_length.clone()));
         assert_eq!(of(1), (vec![1, 1, 4, 4], by_length), "a text alone may be longer");
         assert_eq!(of(0).0.len(), 4);
-        assert!(Padded::blocks(&[3..3], 9).is_empty());
+        assert!(Padded::blocks(&[3..3, 3..3], 9).is_empty());
     }
 }
