@@ -12,7 +12,7 @@ lift=("$tamis" lift --dense "$dense" "${held_out[@]/#/--exclude-source=}" --quer
 mkdir -p "$work"
 
 # The lexical weights alone, in which gates are learned; their queries are weighed by the texts alone.
-[ -d "$work/stems" ] || "${lift[@]}" --factor 0 --query-share 1 --output "$work/stems"
+[ -d "$work/stems" ] || "${lift[@]}" --factor 0 --query-share 1 --long truncate --output "$work/stems"
 [ -d "$work/dev" ] ||
   "$tamis" hold-out --pairs "$data/train/qa_pairs.jsonl.zst" "${held_out[@]/#/--source=}" --output "$work/dev"
 

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# FLOPS against the l0 mask at three strengths each, from one warm start: run.sh DENSE DATA IDF WORK [DEVICE]
+# FLOPS, the l0 mask and the l0 activation at three strengths each, from a warm start: run.sh DENSE DATA IDF WORK [DEVICE]
 # DENSE is the folder of a dense sentence encoder in single precision, DATA that with train/ and public/, IDF an idf.json of its
 # word pieces, WORK a new folder; DEVICE cuda makes it minutes. TAMIS names the program. Ends with the curves in WORK/curves.
 set -euo pipefail
@@ -23,11 +23,18 @@ run() {
 flops() { echo "trainer.penalties=[{side=\"document\",regulariser={flops={${3:-}}},weight=$1,schedule={quadratic={length={share=$2}}}}]"; }
 
 # A new head gives every text all terms; its bias learns fast, or it takes thousands of steps to let them go.
-run warm "$dense" 320 --set "$(flops 0.02 0.5)" \
-  --set 'trainer.optimiser.groups=[{patterns=["*predictions.bias"],rate_factor=400.0},{patterns=["*predictions*"],rate_factor=20.0}]'
+first=(--set "$(flops 0.02 0.5)"
+  --set 'trainer.optimiser.groups=[{patterns=["*predictions.bias"],rate_factor=400.0},{patterns=["*predictions*"],rate_factor=20.0}]')
+run warm "$dense" 320 "${first[@]}"
 rest=(--set trainer.learning_rate.peak=4e-5 --set 'trainer.optimiser.groups=[{patterns=["*predictions*"],rate_factor=5.0}]')
 for weight in 0.01 0.04 0.16; do run "flops-$weight" "$work/warm/model" 160 --set "$(flops $weight 0.3)" "${rest[@]}"; done
 for weight in 0.04 0.16 0.64; do
   run "mask-$weight" "$work/warm/model" 160 --set "$(flops $weight 0.3 row_threshold=100)" "${rest[@]}"
 done
-"$tamis" train --curves "$work"/flops-* "$work"/mask-* --output "$work/curves"
+# The activation takes the logarithm twice, from the start on; weights are larger as what it leaves is smaller.
+twice=(--set model.checkpoint.document.norm=log1p_log1p)
+run warm-l0 "$dense" 320 "${first[@]}" "${twice[@]}"
+for weight in 0.16 0.64 2.56; do
+  run "l0-$weight" "$work/warm-l0/model" 160 --set "$(flops $weight 0.3 row_threshold=100)" "${rest[@]}" "${twice[@]}"
+done
+"$tamis" train --curves "$work"/flops-* "$work"/mask-* "$work"/l0-* --output "$work/curves"

@@ -1,6 +1,7 @@
 //! From documents to an index: encode in batches, number the terms, build.
 
 use crate::cache::{CacheReport, CachingEncoder};
+use crate::exit::{Exit, failure};
 use crate::input::{self, Body, Extent, Record, RecordIter};
 use crate::output;
 use crate::progress::Progress;
@@ -25,9 +26,16 @@ impl Long {
     /// Tokens that neighbouring windows share, unless told.
     const OVERLAP: usize = 32;
 
-    /// Whether texts are read in windows.
-    pub fn has_windows(self) -> bool {
-        matches!(self.0, Some(LongText::Windows { .. }))
+    /// For a dense encoder, whose vectors are not made of windows.
+    pub fn for_dense(self) -> anyhow::Result<LongText> {
+        match self.0 {
+            Some(LongText::Windows { .. }) => {
+                let message =
+                    "--long windows is for sparse models; dense encoders read long texts in parts (--long parts)";
+                Err(failure(Exit::Usage, message))
+            }
+            long_text => Ok(long_text.unwrap_or_default()),
+        }
     }
 
     /// As options of a checkpoint, which says itself what is done where the command does not.
@@ -43,14 +51,21 @@ impl FromStr for Long {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let overlap = match text.split_once(':') {
-            None if text == "truncate" => return Ok(Self(Some(LongText::Truncate))),
-            None if text == "windows" => Some(Self::OVERLAP),
-            Some(("windows", overlap)) => overlap.parse().ok(),
+        let windows = |overlap| LongText::Windows { overlap };
+        let parts = |most| LongText::Parts { most };
+        let long_text = match text.split_once(':') {
+            None if text == "truncate" => Some(LongText::Truncate),
+            None if text == "windows" => Some(windows(Self::OVERLAP)),
+            None if text == "parts" => Some(LongText::PARTS),
+            Some(("windows", overlap)) => overlap.parse().ok().map(windows),
+            Some(("parts", most)) => most.parse().ok().map(parts),
             _ => None,
         };
-        let overlap = overlap.ok_or("truncate, windows or windows:OVERLAP, with a number of tokens")?;
-        Ok(Self(Some(LongText::Windows { overlap })))
+        let expected =
+            "truncate, windows[:OVERLAP] with a number of tokens, or parts[:MOST] with a number of 1 or more";
+        long_text
+            .map(|long_text| Self(Some(long_text)))
+            .ok_or_else(|| expected.to_owned())
     }
 }
 
@@ -111,7 +126,7 @@ impl EncodeReport {
         let encodings = encoder.encode(kind, texts)?;
         self.seconds += start.elapsed().as_secs_f64();
         for encoding in &encodings {
-            self.count(encoding.num_tokens, 0, encoding.truncated);
+            self.count(encoding.num_tokens, encoding.num_windows, encoding.truncated);
         }
         self.set_rate();
         Ok(encodings.into_iter().map(|encoding| encoding.values).collect())
@@ -168,24 +183,18 @@ impl EncodeReport {
         self.cache = Some(report);
     }
 
-    /// Says on stderr when texts were cut, or read in windows.
+    /// Says on stderr when texts were cut, or read in windows or parts.
     pub fn warn_long(&self) {
         if self.truncated > 0 {
             let (cut, all) = (output::grouped(self.truncated), output::grouped(self.documents));
-            // Dense encoders have no windows.
-            let remedy = if self.windows > 0 {
-                " (--long windows reads them whole)"
-            } else {
-                ""
-            };
             output::note(&format!(
-                "note: {cut} of {all} texts are longer than the model reads and were cut{remedy}"
+                "note: {cut} of {all} texts are longer than the model reads and were cut (--long reads more of them)"
             ));
         }
         if self.windowed > 0 {
             let [long, all, windows] = [self.windowed, self.documents, self.windows].map(output::grouped);
             output::note(&format!(
-                "note: {long} of {all} texts are longer than the model reads at once: {windows} windows in all"
+                "note: {long} of {all} texts are longer than the model reads at once: {windows} windows or parts in all"
             ));
         }
     }

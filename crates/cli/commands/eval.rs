@@ -31,7 +31,8 @@ pub struct Args {
     /// bm25, tamis-small, lexical, or the folder of a model; a dense sentence encoder is scored by the cosine, without an index
     #[arg(long, default_value = DEFAULT_MODEL)]
     model: String,
-    /// Texts longer than the model reads: truncate, windows or windows:OVERLAP (tokens shared by neighbours; 32 unless told)
+    /// Texts longer than the model reads: truncate, windows[:OVERLAP] (tokens shared by neighbours; 32 unless told) or
+    /// parts[:MOST] (4 unless told); unless told, as the model says
     #[arg(long, value_name = "HOW")]
     long: Option<Long>,
     #[command(flatten)]
@@ -157,15 +158,7 @@ fn evaluate_collection(args: &Args, path: &Path, metrics: &[Metric]) -> anyhow::
     let depth = args.k as usize + 1;
     let answered = match args.model.as_str() {
         "bm25" => answer_bm25(&collection, &queries, depth, scratch.path())?,
-        model if DenseEncoder::is_in(Path::new(model))? => {
-            if args.long.is_some() {
-                return Err(failure(
-                    Exit::Usage,
-                    "--long is for sparse encoders: dense ones cut long texts",
-                ));
-            }
-            answer_dense(args, &collection, &queries, depth)?
-        }
+        model if DenseEncoder::is_in(Path::new(model))? => answer_dense(args, &collection, &queries, depth)?,
         _ => {
             let encoder = open_model(args, &collection)?;
             answer_sparse(encoder, &collection, &queries, depth, scratch.path())?
@@ -296,7 +289,8 @@ fn answer_sparse(
 
 /// Encodes the documents with a dense encoder and scores each of them for each query.
 fn answer_dense(args: &Args, collection: &BeirCollection, queries: &[Query], depth: usize) -> anyhow::Result<Answered> {
-    let encoder = DenseEncoder::open(Path::new(&args.model), None, args.compute.checked()?)?;
+    let long_text = args.long.unwrap_or_default().for_dense()?;
+    let encoder = DenseEncoder::open(Path::new(&args.model), long_text, args.compute.checked()?)?;
     let mut encode = EncodeReport::default();
     let vectors = dense::Vectors::encode(&encoder, collection, &mut encode)?;
     encode.warn_long();

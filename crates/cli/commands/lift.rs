@@ -2,6 +2,7 @@
 
 use crate::compute::ComputeArgs;
 use crate::development::{self, DevelopmentSet};
+use crate::encoding::Long;
 use crate::exit::Exit;
 use crate::input::Extent;
 use crate::output;
@@ -10,7 +11,7 @@ use anyhow::Context;
 use serde::Serialize;
 use std::path::PathBuf;
 use std::time::Instant;
-use tamis_encoder::{DenseEncoder, Expander, Lift, Precision, QueryExpansion, QueryWeighting};
+use tamis_encoder::{DenseEncoder, Expander, Lift, LongText, Precision, QueryExpansion, QueryWeighting};
 use tamis_train::{
     BaseWeights, FileCounts, LiftOptions, LiftProgress, LiftReport, LiftStage, LiftTexts, Lifting, ModelSource, Solved,
 };
@@ -51,6 +52,9 @@ pub struct Args {
     /// How many stems a document is expanded by at most
     #[arg(long, default_value_t = LiftOptions::default().top)]
     top: usize,
+    /// How the model reads texts that are longer than the dense encoder takes: truncate, or parts:MOST
+    #[arg(long, value_name = "HOW", default_value = "parts")]
+    long: Long,
     /// What the weights of queries are multiplied by in the index that is searched
     #[arg(long, value_enum, default_value_t = Weighting::RootIdf)]
     query_weighting: Weighting,
@@ -161,6 +165,7 @@ pub fn run(args: &Args) -> anyhow::Result<Exit> {
         factor: args.factor.unwrap_or(LiftOptions::default().factor),
         top: args.top,
         query_share: args.query_share,
+        long_text: args.long.for_dense()?,
         max_queries: args.max_queries,
         max_background: args.max_background,
         query_weighting: args.query_weighting.into(),
@@ -180,11 +185,7 @@ pub fn run(args: &Args) -> anyhow::Result<Exit> {
     let texts = LiftTexts::read(&args.queries, &args.background, &options, &mut |num| reading.add(num))?;
     reading.finish();
     let lifting = prepare(dense, &texts, &options)?;
-    let sets = args
-        .dev
-        .iter()
-        .map(|path| DevelopmentSet::encode(path, &args.split, dense));
-    let sets = sets.collect::<anyhow::Result<Vec<_>>>()?;
+    let sets = development_sets(args, dense, options.long_text)?;
     let (mut solved, choices) = if sets.is_empty() {
         (lifting.solve(options.lambda)?, Vec::new())
     } else {
@@ -239,7 +240,7 @@ struct DenseBase {
 /// Opens the dense encoder, rounded first where the model holds it so: what is lifted are then exactly its vectors.
 fn base(args: &Args) -> anyhow::Result<DenseBase> {
     let compute = args.compute.checked()?;
-    let encoder = DenseEncoder::open(&args.dense, None, compute)?;
+    let encoder = DenseEncoder::open(&args.dense, LongText::Truncate, compute)?;
     let name = encoder.path().file_name().unwrap_or_default();
     let name = name.to_string_lossy().into_owned();
     if matches!(args.base, Base::Original) {
@@ -253,7 +254,7 @@ fn base(args: &Args) -> anyhow::Result<DenseBase> {
     let rounded = scratch.path().join("dense");
     tamis_train::copy_dense(&encoder, &rounded, args.base.into())?;
     Ok(DenseBase {
-        encoder: DenseEncoder::open(&rounded, None, compute)?,
+        encoder: DenseEncoder::open(&rounded, LongText::Truncate, compute)?,
         name,
         _scratch: Some(scratch),
     })
@@ -282,6 +283,17 @@ fn prepare(dense: &DenseEncoder, texts: &LiftTexts, options: &LiftOptions) -> an
         done.finish();
     }
     Ok(lifting)
+}
+
+/// Encodes the documents of `--dev` as the model will read them.
+fn development_sets(args: &Args, dense: &DenseEncoder, long_text: LongText) -> anyhow::Result<Vec<DevelopmentSet>> {
+    if args.dev.is_empty() {
+        return Ok(Vec::new());
+    }
+    let reader = DenseEncoder::open(dense.path(), long_text, args.compute.checked()?)?;
+    let sets = args.dev.iter();
+    sets.map(|path| DevelopmentSet::encode(path, &args.split, &reader))
+        .collect()
 }
 
 /// Tries every lambda and factor and gives the model with the best mean; of equal ones the first.

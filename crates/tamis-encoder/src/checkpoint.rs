@@ -10,6 +10,7 @@ mod columns;
 mod config;
 mod dense;
 mod dense_layout;
+mod dense_pooling;
 mod heads;
 mod inspection;
 mod json;

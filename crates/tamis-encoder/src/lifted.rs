@@ -25,6 +25,8 @@ use crate::{
     QueryWeighting, SparseEncoding,
 };
 use rayon::prelude::*;
+use serde::Deserialize;
+use serde_json::Value;
 use std::path::{Path, PathBuf};
 use tamis_core::Fingerprint;
 
@@ -88,18 +90,30 @@ impl LiftedEncoder {
     /// When a file is missing, damaged, or does not fit the others; the error names file, field or tensor, what was
     /// expected and what was found.
     pub fn open(dir: &Path, compute: Compute) -> Result<Self, Error> {
+        Self::open_reading(dir, None, compute)
+    }
+
+    /// As [`LiftedEncoder::open`], with long texts read as `long_text` says in the place of the model's own configuration:
+    /// another model, with a fingerprint of its own.
+    ///
+    /// # Errors
+    /// As [`LiftedEncoder::open`], and for windows.
+    pub(crate) fn open_reading(dir: &Path, long_text: Option<LongText>, compute: Compute) -> Result<Self, Error> {
         let path = crate::files::canonical(dir).map_err(|source| Error::Read {
             path: dir.to_owned(),
             source,
         })?;
-        let lift = Lift::read(&path)?;
+        let mut lift = Lift::read(&path)?;
+        if let Some(long_text) = long_text {
+            lift = lift.with_long_text(long_text)?;
+        }
         let gate_dir = path.join(GATE_FOLDER);
         let gates = match (lift.gate(), lift.config().gate_layers) {
             (None, _) => GateStates::None,
             (Some(_), 0) => GateStates::Last,
             (Some(_), layers) => GateStates::Own { dir: &gate_dir, layers },
         };
-        let dense = DenseEncoder::open_for(&Self::dense_dir(&path), None, compute, gates)?;
+        let dense = DenseEncoder::open_for(&Self::dense_dir(&path), lift.config().long_text, compute, gates)?;
         if dense.width() != lift.config().width {
             let config = path.join(files::CONFIG);
             let expected = format!("{}, the width of the dense encoder,", dense.width());
@@ -116,17 +130,17 @@ impl LiftedEncoder {
         })
     }
 
-    /// As [`LiftedEncoder::open`], for callers with options of checkpoints, none of which a lifted model has.
+    /// As [`LiftedEncoder::open`], for callers with options of checkpoints: a lifted model has one, how long texts are read.
     ///
     /// # Errors
-    /// As [`LiftedEncoder::open`], and when an option is given; that long texts are cut may be said.
+    /// As [`LiftedEncoder::open`], when another option is given, and for windows.
     pub(crate) fn open_with(dir: &Path, options: &CheckpointOptions, compute: Compute) -> Result<Self, Error> {
         let refused = |option| Error::LiftedOption {
             path: dir.to_owned(),
             option,
         };
         if matches!(options.long_text, Some(LongText::Windows { .. })) {
-            return Err(refused("windows for long texts"));
+            return Err(refused("windows for long texts (it reads them in parts: --long parts)"));
         }
         let rest = CheckpointOptions {
             long_text: None,
@@ -135,7 +149,21 @@ impl LiftedEncoder {
         if rest != CheckpointOptions::default() {
             return Err(refused("the checkpoint options"));
         }
-        Self::open(dir, compute)
+        Self::open_reading(dir, options.long_text, compute)
+    }
+
+    /// As [`LiftedEncoder::open`], reading long texts as the model of that `description` did.
+    ///
+    /// # Errors
+    /// As [`LiftedEncoder::open`], and when the description is not one.
+    pub(crate) fn open_described(dir: &Path, description: &Value, compute: Compute) -> Result<Self, Error> {
+        let long_text = match &description["config"]["long_text"] {
+            Value::Null => LongText::Truncate,
+            long_text => LongText::deserialize(long_text).map_err(|error| Error::Description {
+                reason: format!("field \"long_text\": {error}"),
+            })?,
+        };
+        Self::open_reading(dir, Some(long_text), compute)
     }
 
     /// The dense encoder inside.
@@ -166,6 +194,7 @@ impl LiftedEncoder {
 /// What the dense encoder read of a text is what the model read.
 fn note_reading(encoding: &mut SparseEncoding, dense: &DenseEncoding) {
     encoding.num_tokens = dense.num_tokens;
+    encoding.num_windows = dense.num_windows;
     encoding.truncated = dense.truncated;
 }
 
@@ -218,7 +247,7 @@ impl Encoder for LiftedEncoder {
         None
     }
 
-    fn description(&self) -> serde_json::Value {
+    fn description(&self) -> Value {
         let (fingerprint, config) = (self.fingerprint.to_string(), self.lift().config());
         match crate::built_in::is_dir(&self.path) {
             true => serde_json::json!({

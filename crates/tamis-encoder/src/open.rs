@@ -66,9 +66,12 @@ pub fn open_stored_with(description: &Value, compute: Compute) -> Result<Arc<dyn
         Some("built_in") => {
             let name: String = field(description, "name")?;
             let dir = built_in::dir(&name).ok_or(Error::UnknownModel { spec: name })?;
-            Ok(Arc::new(LiftedEncoder::open(&dir, compute)?))
+            Ok(Arc::new(LiftedEncoder::open_described(&dir, description, compute)?))
         }
-        Some("lifted") => Ok(Arc::new(LiftedEncoder::open(&directory(description)?, compute)?)),
+        Some("lifted") => {
+            let path = directory(description)?;
+            Ok(Arc::new(LiftedEncoder::open_described(&path, description, compute)?))
+        }
         Some(other) => Err(bad(format!(
             "field \"encoder\" is {other:?}, which this version does not know"
         ))),

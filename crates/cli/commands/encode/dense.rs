@@ -13,7 +13,8 @@ use tamis_encoder::DenseEncoder;
 /// Runs `tamis encode` for a dense encoder.
 pub fn run(args: &Args) -> anyhow::Result<Exit> {
     check(args)?;
-    let encoder = DenseEncoder::open(Path::new(&args.model), None, args.compute.checked()?)?;
+    let long_text = args.long.unwrap_or_default().for_dense()?;
+    let encoder = DenseEncoder::open(Path::new(&args.model), long_text, args.compute.checked()?)?;
     let mut array = Array::create(args.output.as_deref(), encoder.width())?;
     let mut broken = Broken::new(args.skip_broken);
     let mut report = EncodeReport::default();
@@ -48,7 +49,6 @@ fn check(args: &Args) -> anyhow::Result<()> {
         ("--vocabulary", args.vocabulary.is_some()),
         ("--resume", args.resume),
         ("--cache", args.cache.is_some()),
-        ("--long windows", args.long.is_some_and(|long| long.has_windows())),
         (
             "another --format than npy",
             args.format.is_some_and(|format| format != Format::Npy),

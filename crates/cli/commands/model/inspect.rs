@@ -4,7 +4,7 @@ use crate::exit::{Exit, failure};
 use crate::output;
 use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
-use tamis_encoder::{Checkpoint, CheckpointOptions, Compute, DenseEncoder, Encoder, Finding, LiftedEncoder};
+use tamis_encoder::{Checkpoint, CheckpointOptions, Compute, DenseEncoder, Encoder, Finding, LiftedEncoder, LongText};
 
 /// Arguments of `tamis model inspect`.
 #[derive(clap::Args)]
@@ -25,7 +25,7 @@ pub fn run(args: &Args) -> anyhow::Result<Exit> {
         ));
     }
     let (fingerprint, findings) = if DenseEncoder::is_in(&args.model)? {
-        let encoder = DenseEncoder::open(&args.model, None, Compute::default())?;
+        let encoder = DenseEncoder::open(&args.model, LongText::Truncate, Compute::default())?;
         (encoder.fingerprint(), encoder.findings()?)
     } else if LiftedEncoder::is_in(&args.model) {
         let encoder = LiftedEncoder::open(&args.model, Compute::default())?;

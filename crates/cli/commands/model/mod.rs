@@ -9,7 +9,7 @@ use crate::exit::Exit;
 use clap::Subcommand;
 use std::path::Path;
 use tamis_core::Fingerprint;
-use tamis_encoder::{Checkpoint, CheckpointOptions, Compute, DenseEncoder, Encoder, Error, LiftedEncoder};
+use tamis_encoder::{Checkpoint, CheckpointOptions, Compute, DenseEncoder, Encoder, Error, LiftedEncoder, LongText};
 
 /// Arguments of `tamis model`.
 #[derive(clap::Args)]
@@ -31,7 +31,7 @@ enum Command {
 /// Opens the model in `dir`, sparse or dense, as it is opened to encode.
 fn fingerprint(dir: &Path) -> Result<Fingerprint, Error> {
     match DenseEncoder::is_in(dir)? {
-        true => Ok(DenseEncoder::open(dir, None, Compute::default())?.fingerprint()),
+        true => Ok(DenseEncoder::open(dir, LongText::Truncate, Compute::default())?.fingerprint()),
         false if LiftedEncoder::is_in(dir) => Ok(LiftedEncoder::open(dir, Compute::default())?.fingerprint()),
         false => Ok(Checkpoint::open(dir, &CheckpointOptions::default())?.fingerprint()),
     }

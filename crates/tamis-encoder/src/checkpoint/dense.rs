@@ -5,6 +5,7 @@
 use super::batches::{Batch, in_batches};
 use super::config::ModelConfig;
 use super::dense_layout::{DenseFiles, DensePooling, dense_files, is_dense};
+use super::dense_pooling::Pooled;
 use super::hash;
 use super::layout::prompts;
 use super::load;
@@ -51,6 +52,8 @@ pub struct DenseEncoding {
     pub values: Vec<f32>,
     /// Tokens the model read, special tokens included, after truncation.
     pub num_tokens: usize,
+    /// Windows or parts in which it read them: 1 unless the text was long and is not cut.
+    pub num_windows: usize,
     /// Whether the text was longer than the model reads and its end was left out.
     pub truncated: bool,
 }
@@ -64,20 +67,20 @@ impl DenseEncoder {
         is_dense(dir)
     }
 
-    /// Opens the encoder in `dir`, computing where and how exactly `compute` says. Texts are cut after `max_length`
-    /// tokens, or where the directory says so.
+    /// Opens the encoder in `dir`, computing where and how exactly `compute` says. What is longer than the directory lets
+    /// the model read is read as `long_text` says; as the library that wrote the directory does, it is cut.
     ///
     /// # Errors
     /// When a file is missing, damaged, or of a kind that is not supported; the error names file, tensor or field, what
     /// was expected and what was found.
-    pub fn open(dir: &Path, max_length: Option<usize>, compute: Compute) -> Result<Self, Error> {
-        Self::open_for(dir, max_length, compute, GateStates::None)
+    pub fn open(dir: &Path, long_text: LongText, compute: Compute) -> Result<Self, Error> {
+        Self::open_for(dir, long_text, compute, GateStates::None)
     }
 
     /// As [`DenseEncoder::open`]; for gates tokens are known by the bytes they are of.
     pub(crate) fn open_for(
         dir: &Path,
-        max_length: Option<usize>,
+        long_text: LongText,
         compute: Compute,
         gates: GateStates<'_>,
     ) -> Result<Self, Error> {
@@ -90,9 +93,9 @@ impl DenseEncoder {
         let config = ModelConfig::read(&files.dir.join("config.json"))?;
         let usage = TokenizerUse {
             with_special: true,
-            max_length,
+            max_length: None,
             positions: config.positions,
-            long_text: LongText::Truncate,
+            long_text,
             words: traced,
         };
         let tokenizer = TextTokenizer::read(&files.dir, usage)?;
@@ -110,12 +113,15 @@ impl DenseEncoder {
         let mut backbone = PlacedBackbone::new(&parameters, &placement)?;
         let [document_prompt, query_prompt] = prompts(&path)?;
         let mut hasher = blake3::Hasher::new();
-        let settings = serde_json::json!({
+        let mut settings = serde_json::json!({
             "pooling": files.pooling,
             "normalised": files.normalised,
             "max_length": tokenizer.max_length,
             "prompts": [document_prompt, query_prompt],
         });
+        if long_text != LongText::Truncate {
+            settings["long_text"] = serde_json::json!(long_text);
+        }
         let settings = settings.to_string();
         for part in [REVISION.as_bytes(), settings.as_bytes(), &config.bytes] {
             hash(&mut hasher, part);
@@ -214,102 +220,81 @@ impl DenseEncoder {
     /// # Errors
     /// When a text cannot be tokenised or the model yields a value that is not finite.
     pub fn encode(&self, kind: InputKind, texts: &[&str]) -> Result<Vec<DenseEncoding>, Error> {
-        self.encode_rows(kind, texts, |dense, _, _| dense)
+        let encoded = self.encode_rows(kind, texts, |_, _| ())?;
+        Ok(encoded.into_iter().map(|(dense, _)| dense).collect())
     }
 
     /// As [`DenseEncoder::encode`] of documents, with the gate of each piece that is of the text itself. The encoder must
     /// have been opened to trace tokens.
     pub(crate) fn encode_gated(&self, texts: &[&str], gate: &Gate) -> Result<Vec<(DenseEncoding, TextGates)>, Error> {
         let (width, before) = (self.width(), self.document_prompt.len());
-        self.encode_rows(InputKind::Document, texts, |dense, tokens, hidden| {
+        let encoded = self.encode_rows(InputKind::Document, texts, |tokens, hidden| {
             let pieces = tokens.places.iter().zip(&tokens.added).zip(hidden.chunks_exact(width));
             let own = pieces.filter(|&((&(start, _), &added), _)| !added && start >= before);
-            let gates = TextGates::new(own.map(|((&(start, _), _), hidden)| (start - before, gate.value(hidden))));
-            (dense, gates)
-        })
+            own.map(|((&(start, _), _), hidden)| (start - before, gate.value(hidden)))
+                .collect::<Vec<_>>()
+        })?;
+        let gated = encoded.into_iter();
+        Ok(gated
+            .map(|(dense, parts)| (dense, TextGates::new(parts.into_iter().flatten())))
+            .collect())
     }
 
-    /// What `finish` makes of each text's vector, tokens and the hidden states for gates.
+    /// The vector of each text, and what `of_part` makes of the tokens of each of its windows and their states for gates.
     fn encode_rows<T: Send>(
         &self,
         kind: InputKind,
         texts: &[&str],
-        finish: impl Fn(DenseEncoding, &Tokens, &[f32]) -> T + Sync,
-    ) -> Result<Vec<T>, Error> {
+        of_part: impl Fn(&Tokens, &[f32]) -> T + Sync,
+    ) -> Result<Vec<(DenseEncoding, Vec<T>)>, Error> {
         let prompt = match kind {
             InputKind::Document => &self.document_prompt,
             InputKind::Query => &self.query_prompt,
         };
         let split = |(text, content): (usize, &&str)| {
-            let windows = self.tokenizer.split(prompt, content);
-            let mut windows = windows.map_err(|reason| Error::Tokenise { text, reason })?;
-            Ok(windows.swap_remove(0))
+            let parts = self.tokenizer.split(prompt, content);
+            parts.map_err(|reason| Error::Tokenise { text, reason })
         };
         let tokens = texts.par_iter().enumerate().map(split);
-        let tokens = tokens.collect::<Result<Vec<Tokens>, Error>>()?;
-        let tokens: Vec<&Tokens> = tokens.iter().collect();
-        in_batches(&self.backbone, &tokens, |batch| self.finish(&batch, &finish))
+        let tokens = tokens.collect::<Result<Vec<Vec<Tokens>>, Error>>()?;
+        let parts: Vec<&Tokens> = tokens.iter().flatten().collect();
+        let read = in_batches(&self.backbone, &parts, |batch| Ok(self.read(&batch, &of_part)))?;
+        let mut read = read.into_iter();
+        let finish = |(text, parts): (usize, &Vec<Tokens>)| {
+            let (vectors, of_parts): (Vec<Pooled>, Vec<T>) = read.by_ref().take(parts.len()).unzip();
+            Ok((self.finish(text, parts, vectors)?, of_parts))
+        };
+        tokens.iter().enumerate().map(finish).collect()
     }
 
-    fn finish<T>(
-        &self,
-        batch: &Batch<'_>,
-        finish: impl Fn(DenseEncoding, &Tokens, &[f32]) -> T,
-    ) -> Result<Vec<T>, Error> {
+    /// Each text of a batch pooled, and what `of_part` makes of it.
+    fn read<T>(&self, batch: &Batch<'_>, of_part: impl Fn(&Tokens, &[f32]) -> T) -> Vec<(Pooled, T)> {
         let width = self.width();
-        let texts = batch.order.iter().zip(&batch.texts).zip(&batch.rows.ranges);
-        let finished = texts.map(|((&text, tokens), range)| {
+        let texts = batch.texts.iter().zip(&batch.rows.ranges);
+        let read = texts.map(|(tokens, range)| {
             let range = range.start * width..range.end * width;
             let hidden = &batch.hidden[range.clone()];
-            let mut values = pool(self.files.pooling, hidden, width);
-            if self.files.normalised {
-                normalise(&mut values);
-            }
-            if values.iter().any(|value| !value.is_finite()) {
-                return Err(Error::NotFinite { text });
-            }
-            let dense = DenseEncoding {
-                values,
-                num_tokens: tokens.ids.len(),
-                truncated: tokens.truncated,
-            };
             let of_gates = batch.branch.as_ref().map_or(hidden, |branch| &branch[range]);
-            Ok(finish(dense, tokens, of_gates))
+            (Pooled::of(self.files.pooling, hidden, width), of_part(tokens, of_gates))
         });
-        finished.collect()
+        read.collect()
     }
-}
 
-/// One vector of the rows of a text, of which there is at least one unless its tokenizer puts nothing around it.
-fn pool(pooling: DensePooling, rows: &[f32], width: usize) -> Vec<f32> {
-    let num_rows = rows.len() / width;
-    let row = |at: usize| rows[at * width..][..width].to_vec();
-    #[expect(clippy::cast_precision_loss, reason = "texts stay far below 2^24 tokens")]
-    let count = num_rows as f32;
-    match pooling {
-        _ if num_rows == 0 => vec![0.0; width],
-        DensePooling::Cls => row(0),
-        DensePooling::LastToken => row(num_rows - 1),
-        DensePooling::Max => {
-            let larger = |mut best: Vec<f32>, row: &[f32]| {
-                best.iter_mut().zip(row).for_each(|(best, x)| *best = best.max(*x));
-                best
-            };
-            rows.chunks_exact(width).fold(vec![f32::NEG_INFINITY; width], larger)
+    /// The vector of the text numbered `text`, of those of its parts.
+    fn finish(&self, text: usize, parts: &[Tokens], vectors: Vec<Pooled>) -> Result<DenseEncoding, Error> {
+        let mut values = Pooled::joined(self.files.pooling, vectors);
+        if self.files.normalised {
+            normalise(&mut values);
         }
-        DensePooling::Mean | DensePooling::MeanSqrtLen => {
-            let mut sum = vec![0.0; width];
-            for row in rows.chunks_exact(width) {
-                sum.iter_mut().zip(row).for_each(|(sum, x)| *sum += x);
-            }
-            let divisor = if pooling == DensePooling::Mean {
-                count
-            } else {
-                count.sqrt()
-            };
-            sum.iter_mut().for_each(|sum| *sum /= divisor);
-            sum
+        if values.iter().any(|value| !value.is_finite()) {
+            return Err(Error::NotFinite { text });
         }
+        Ok(DenseEncoding {
+            values,
+            num_tokens: parts.iter().map(|part| part.ids.len()).sum(),
+            num_windows: parts.len(),
+            truncated: parts.iter().any(|part| part.truncated),
+        })
     }
 }
 
@@ -324,15 +309,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn poolings_are_their_definitions() {
-        let rows = [1.0, -2.0, 3.0, 4.0, 5.0, -5.0];
-        let of = |pooling| pool(pooling, &rows, 2);
-        assert_eq!(of(DensePooling::Mean), [3.0, -1.0]);
-        assert_eq!(of(DensePooling::Cls), [1.0, -2.0]);
-        assert_eq!(of(DensePooling::LastToken), [5.0, -5.0]);
-        assert_eq!(of(DensePooling::Max), [5.0, 4.0]);
-        assert_eq!(of(DensePooling::MeanSqrtLen)[0], 9.0 / 3f32.sqrt());
-        assert_eq!(pool(DensePooling::Max, &[], 2), [0.0, 0.0]);
+    fn vectors_are_scaled_to_length_one() {
         let mut values = [3.0, 4.0];
         normalise(&mut values);
         assert_eq!(values, [0.6, 0.8]);

@@ -6,6 +6,7 @@
 use super::quantisation::QuantisationHint;
 use crate::transformer::{Norm, Pooling, SpladeActivation};
 use serde::{Deserialize, Serialize};
+use std::num::NonZeroUsize;
 
 /// What becomes of special tokens (`[CLS]`, `[SEP]`, ...); code bases differ, and so do vectors.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -102,10 +103,11 @@ pub struct Expansion {
 }
 
 /// What becomes of texts that are longer than the model reads.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum LongText {
     /// The end is left out, as in the published evaluations; the encoding says so.
+    #[default]
     Truncate,
     /// The text is read in windows, each sharing `overlap` tokens with the one before; a token's weight is its largest
     /// of all windows. A prompt stands in the first window alone.
@@ -113,6 +115,19 @@ pub enum LongText {
         /// Tokens shared by neighbours.
         overlap: usize,
     },
+    /// The text is read in parts as long as the model reads: a token's weight is its largest of all parts, a dense vector
+    /// is made of the states of all of them. What `most` parts cannot hold is left out at the end.
+    Parts {
+        /// The most parts, 1 or more: what a long text may cost.
+        most: NonZeroUsize,
+    },
+}
+
+impl LongText {
+    /// Parts, as many as suffice for all but books: 4.
+    pub const PARTS: Self = Self::Parts {
+        most: NonZeroUsize::new(4).unwrap(),
+    };
 }
 
 /// What is decided for one side of a model; `None` leaves it open.

@@ -94,6 +94,17 @@ impl Tokens {
             start = end - overlap;
         }
     }
+
+    /// As parts of `max_length` tokens with what is added around each, the last with what is left, and no more than
+    /// `most`; of a text that needs more, the beginning.
+    fn parts(self, max_length: usize, most: usize) -> Vec<Self> {
+        let mut parts = self.windows(max_length, 0);
+        if parts.len() > most {
+            parts.truncate(most);
+            parts.iter_mut().for_each(|part| part.truncated = true);
+        }
+        parts
+    }
 }
 
 /// One part of `list` between what stands before and behind `content`.
@@ -169,7 +180,7 @@ impl TextTokenizer {
                     .with_truncation(Some(truncation))
                     .map_err(|error| Error::tokenizer(&path, error))?;
             }
-            LongText::Windows { .. } | LongText::Truncate => (),
+            LongText::Windows { .. } | LongText::Parts { .. } | LongText::Truncate => (),
         }
         let special = tokenizer
             .get_added_tokens_decoder()
@@ -217,9 +228,11 @@ impl TextTokenizer {
             }
         }
         let encoding = self.encode(whole, self.with_special)?;
-        if let (LongText::Windows { overlap }, true) = (self.long_text, self.with_special) {
-            let whole = Tokens::of(&encoding, encoding.len());
-            return Ok(whole.windows(self.max_length, overlap));
+        let whole = || Tokens::of(&encoding, encoding.len());
+        match self.long_text {
+            LongText::Windows { overlap } if self.with_special => return Ok(whole().windows(self.max_length, overlap)),
+            LongText::Parts { most } if self.with_special => return Ok(whole().parts(self.max_length, most.get())),
+            LongText::Windows { .. } | LongText::Parts { .. } | LongText::Truncate => {}
         }
         // With special tokens the tokenizer has truncated between them; without, it does not report that it did.
         let len = self.kept(encoding.len());
@@ -274,7 +287,7 @@ impl TextTokenizer {
     /// there are no windows, and nothing that would need any.
     fn kept(&self, len: usize) -> usize {
         match self.long_text {
-            LongText::Windows { .. } => len,
+            LongText::Windows { .. } | LongText::Parts { .. } => len,
             LongText::Truncate => len.min(self.max_length),
         }
     }

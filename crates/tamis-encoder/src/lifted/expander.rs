@@ -205,7 +205,7 @@ mod tests {
     use super::*;
     use crate::lexical::{Lexical, LexicalOptions};
     use crate::{Encoder, InputKind};
-    use crate::{LiftConfig, LiftMeans};
+    use crate::{LiftConfig, LiftMeans, LongText};
     use proptest::prelude::*;
 
     fn expander(top: usize, precision: Precision) -> Expander {
@@ -219,6 +219,7 @@ mod tests {
             min_weight: 0.0,
             own_entries: false,
             gate_layers: 0,
+            long_text: LongText::Truncate,
             query_weighting: crate::QueryWeighting::Model,
             query_expansion: None,
         };

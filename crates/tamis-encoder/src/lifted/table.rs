@@ -3,7 +3,7 @@
 use super::files;
 use super::gate::Gate;
 use crate::lexical::{Lexical, LexicalOptions};
-use crate::{Error, QueryWeighting};
+use crate::{Error, LongText, QueryWeighting};
 use serde::{Deserialize, Serialize};
 use std::collections::HashMap;
 use std::path::Path;
@@ -37,6 +37,10 @@ pub struct LiftConfig {
     /// By default none: gates read the states that vectors are made of.
     #[serde(default, skip_serializing_if = "is_default")]
     pub gate_layers: usize,
+    /// How texts are read that are longer than the dense encoder takes: cut, or in parts. Cut in directories that do not
+    /// say it.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub long_text: LongText,
     /// What the weights of queries still need; nothing in directories that do not say it.
     #[serde(default, skip_serializing_if = "is_default")]
     pub query_weighting: QueryWeighting,
@@ -292,6 +296,16 @@ impl Lift {
         self
     }
 
+    /// The same table, whose long texts are read so.
+    ///
+    /// # Errors
+    /// For windows: a vector is made of parts.
+    pub fn with_long_text(mut self, long_text: LongText) -> Result<Self, Error> {
+        self.config.long_text = long_text;
+        check_config(Path::new(files::CONFIG), &self.config)?;
+        Ok(self)
+    }
+
     /// The same table, with or without expansion of queries.
     ///
     /// # Errors
@@ -383,6 +397,15 @@ fn check_config(path: &Path, config: &LiftConfig) -> Result<(), Error> {
         "a finite number of 0 or more",
         least.to_string(),
     )?;
+    if let LongText::Windows { .. } = config.long_text {
+        let expected = "\"truncate\" or {\"parts\": {\"most\": n}}";
+        return Err(Error::field(
+            path,
+            "long_text",
+            expected,
+            serde_json::json!(config.long_text),
+        ));
+    }
     let Some(expansion) = config.query_expansion else {
         return Ok(());
     };
@@ -452,6 +475,7 @@ mod tests {
                 min_weight: 0.0,
                 own_entries: false,
                 gate_layers: 0,
+                long_text: LongText::Truncate,
                 query_weighting: QueryWeighting::Model,
                 query_expansion: None,
             },

@@ -4,14 +4,14 @@ use crate::malformed::{assert_names, remove, write};
 use crate::{copy_of, fixture, replace};
 use serde_json::Value;
 use std::path::Path;
-use tamis_encoder::{Compute, DenseEncoder, DenseEncoding, DensePooling, InputKind};
+use tamis_encoder::{Compute, DenseEncoder, DenseEncoding, DensePooling, InputKind, LongText};
 
 /// Largest absolute difference of any value from the reference.
 const TOLERANCE: f32 = 1e-4;
 
 fn opened(dir: &Path) -> DenseEncoder {
     assert!(DenseEncoder::is_in(dir).expect("readable"));
-    DenseEncoder::open(dir, None, Compute::default()).expect("a whole encoder")
+    DenseEncoder::open(dir, LongText::Truncate, Compute::default()).expect("a whole encoder")
 }
 
 fn encode(encoder: &DenseEncoder, kind: InputKind, texts: &[&str]) -> Vec<DenseEncoding> {
@@ -114,7 +114,7 @@ fn what_shapes_vectors_shapes_the_fingerprint() {
 fn refused_after(change: impl FnOnce(&Path), needles: &[&str]) {
     let dir = copy_of("dense-mean");
     change(dir.path());
-    let error = DenseEncoder::open(dir.path(), None, Compute::default());
+    let error = DenseEncoder::open(dir.path(), LongText::Truncate, Compute::default());
     assert_names(&error.err().expect("a refusal").to_string(), needles);
 }
 

@@ -8,7 +8,7 @@ use serde_json::Value;
 use std::collections::{BTreeMap, HashMap};
 use std::fs;
 use std::path::Path;
-use tamis_encoder::{Compute, DenseEncoder, DeviceChoice, InputKind, Precision};
+use tamis_encoder::{Compute, DenseEncoder, DeviceChoice, InputKind, LongText, Precision};
 
 const NAME: &str = "dense-lift";
 const FILES: [&str; 2] = ["model-00001-of-00002.safetensors", "model-00002-of-00002.safetensors"];
@@ -20,7 +20,7 @@ const TEXTS: [&str; 3] = [
 
 fn opened(dir: &Path, precision: Option<Precision>) -> Result<DenseEncoder, tamis_encoder::Error> {
     let device = DeviceChoice::Cpu;
-    DenseEncoder::open(dir, None, Compute { device, precision })
+    DenseEncoder::open(dir, LongText::Truncate, Compute { device, precision })
 }
 
 /// The fixture with its weights in 8 bits.

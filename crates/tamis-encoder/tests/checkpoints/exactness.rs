@@ -4,7 +4,7 @@ use crate::fixture;
 use rayon::ThreadPoolBuilder;
 use serde_json::Value;
 use tamis_encoder::{
-    Checkpoint, CheckpointOptions, Compute, DenseEncoder, Encoder, InputKind, Precision, SparseEncoding,
+    Checkpoint, CheckpointOptions, Compute, DenseEncoder, Encoder, InputKind, LongText, Precision, SparseEncoding,
 };
 
 const PRECISIONS: [Precision; 3] = [Precision::F32, Precision::Int16, Precision::Int8];
@@ -86,7 +86,7 @@ fn neither_threads_nor_neighbours_change_a_bit_of_dense_vectors() {
         .iter()
         .flat_map(|name| PRECISIONS.map(|precision| (*name, precision)))
     {
-        let encoder = DenseEncoder::open(&fixture(name), None, computing(precision)).expect("whole");
+        let encoder = DenseEncoder::open(&fixture(name), LongText::Truncate, computing(precision)).expect("whole");
         let texts = texts(name);
         let texts: Vec<&str> = texts.iter().map(String::as_str).collect();
         let encode = |texts: &[&str]| {

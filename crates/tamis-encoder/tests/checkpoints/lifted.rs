@@ -44,6 +44,7 @@ fn table(dense: &DenseEncoder) -> Lift {
         min_weight: 0.0,
         own_entries: false,
         gate_layers: 0,
+        long_text: LongText::Truncate,
         query_weighting: QueryWeighting::Model,
         query_expansion: None,
     };
@@ -57,7 +58,7 @@ fn table(dense: &DenseEncoder) -> Lift {
 
 pub(super) fn lifted() -> tempfile::TempDir {
     let dir = tempfile::tempdir().expect("room for a temporary folder");
-    let dense = DenseEncoder::open(&fixture("dense-lift"), None, Compute::default()).expect("opens");
+    let dense = DenseEncoder::open(&fixture("dense-lift"), LongText::Truncate, Compute::default()).expect("opens");
     fs::create_dir(LiftedEncoder::dense_dir(dir.path())).expect("new");
     copy_tree(&fixture("dense-lift"), &LiftedEncoder::dense_dir(dir.path()));
     for (name, bytes) in table(&dense).to_files().expect("serialises") {
@@ -75,7 +76,7 @@ fn dense_vectors_are_those_of_sentence_transformers() {
     let path = fixture("dense-lift");
     let expected = fs::read(path.join("expected.json")).expect("committed");
     let expected: Expected = serde_json::from_slice(&expected).expect("as the script writes it");
-    let encoder = DenseEncoder::open(&path, None, Compute::default()).expect("opens");
+    let encoder = DenseEncoder::open(&path, LongText::Truncate, Compute::default()).expect("opens");
     let texts: Vec<&str> = expected.cases.iter().map(|case| case.text.as_str()).collect();
     let found = encoder.encode(InputKind::Document, &texts).expect("encodes");
     for (found, case) in found.iter().zip(&expected.cases) {
@@ -89,7 +90,7 @@ fn dense_vectors_are_those_of_sentence_transformers() {
 fn documents_are_lexical_weights_and_the_strongest_of_the_product() {
     let dir = lifted();
     let encoder = opened(dir.path()).expect("opens");
-    let dense = DenseEncoder::open(&fixture("dense-lift"), None, Compute::default()).expect("opens");
+    let dense = DenseEncoder::open(&fixture("dense-lift"), LongText::Truncate, Compute::default()).expect("opens");
     let rows = dense.encode(InputKind::Query, &STEMS).expect("encodes");
     let vectors = dense.encode(InputKind::Document, &TEXTS).expect("encodes");
     let lexical = open("lexical").expect("built in");

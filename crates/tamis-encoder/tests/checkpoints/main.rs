@@ -15,6 +15,7 @@ mod long_texts;
 mod malformed;
 mod modern;
 mod options;
+mod parts;
 mod pickles;
 mod presets;
 mod reference;

@@ -3,7 +3,7 @@
 use super::{FileCounts, ModelSource, Solved};
 use std::fmt::Write;
 use tamis_core::Fingerprint;
-use tamis_encoder::QueryWeighting;
+use tamis_encoder::{LongText, QueryWeighting};
 
 /// The text of README.md.
 pub(super) fn text(solved: &Solved, source: &ModelSource<'_>, fingerprint: Fingerprint) -> String {
@@ -24,6 +24,7 @@ A query is the bag of its English stems, each weighing its inverse document freq
 What more than {share} of the queries of a source have on average weighs no more than the negative logarithm of that share.
 A document has its lexical weights (saturated term frequency, k1 {k1}, b {b}, average length {length}{gates}) plus the
 {top} largest entries of {factor} W (e - mu), e being its dense vector; {own}
+Texts that are longer than the dense encoder takes are {long}.
 
 | | |
 |---|---|
@@ -68,6 +69,10 @@ Licences of these texts and of the dense encoder apply.
         own = match config.own_entries {
             true => "its own stems take their entries whatever their rank and sign.",
             false => "its own stems compete for places as others do.",
+        },
+        long = match config.long_text {
+            LongText::Parts { most } => format!("read in parts, at most {most}, and e is made of all their states"),
+            LongText::Truncate | LongText::Windows { .. } => "cut".to_owned(),
         },
         top = config.top,
         factor = config.factor,

@@ -3,7 +3,7 @@
 use crate::error::Error;
 use serde::{Deserialize, Serialize};
 use tamis_encoder::lexical::LexicalOptions;
-use tamis_encoder::{MAX_LIFT_TERMS, QueryWeighting};
+use tamis_encoder::{LongText, MAX_LIFT_TERMS, QueryWeighting};
 
 /// How a lifted model holds the matrices of its dense encoder.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -33,6 +33,9 @@ pub struct LiftOptions {
     pub query_share: f64,
     /// How many stems a document is expanded by at most. Default 256.
     pub top: usize,
+    /// How the model reads texts that are longer than the dense encoder takes: cut, or in parts. W is solved for short
+    /// ones. Default: in up to 4 parts.
+    pub long_text: LongText,
     /// The document weight of a text's own stems. Default: that of the lexical encoder.
     pub lexical: LexicalOptions,
     /// The most queries that W is solved on, 1 or more; of more, a sample. Default 150,000.
@@ -56,6 +59,7 @@ impl Default for LiftOptions {
             factor: 2.0,
             query_share: 0.01,
             top: 256,
+            long_text: LongText::PARTS,
             lexical: LexicalOptions::default(),
             max_queries: 150_000,
             max_background: 100_000,

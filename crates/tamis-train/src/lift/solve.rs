@@ -171,6 +171,7 @@ impl Lifting {
             min_weight: 0.0,
             own_entries: true,
             gate_layers: 0,
+            long_text: options.long_text,
             query_weighting: options.query_weighting,
             query_expansion: None,
         };

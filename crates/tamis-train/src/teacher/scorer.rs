@@ -9,7 +9,7 @@ use std::sync::Arc;
 use rayon::prelude::*;
 use tamis_encoder::lexical::{AverageLength, Lexical, LexicalOptions, idf};
 use tamis_encoder::training::{Ensemble, Moments, Rescaling};
-use tamis_encoder::{CheckpointOptions, Compute, DenseEncoder, Encoder, InputKind, QueryWeighting, joined};
+use tamis_encoder::{CheckpointOptions, Compute, DenseEncoder, Encoder, InputKind, LongText, QueryWeighting, joined};
 
 use super::options::{Combination, TeacherKind, TeacherOptions};
 use crate::data::TrainingData;
@@ -77,7 +77,7 @@ impl Teacher {
             let dir = member.model.as_deref().unwrap_or(Path::new(""));
             let opened = match member.kind {
                 TeacherKind::Stored => continue,
-                TeacherKind::Dense => Member::Dense(Box::new(DenseEncoder::open(dir, None, compute)?)),
+                TeacherKind::Dense => Member::Dense(Box::new(DenseEncoder::open(dir, LongText::Truncate, compute)?)),
                 TeacherKind::Sparse => {
                     let spec = dir.display().to_string();
                     let encoder = tamis_encoder::open_with(&spec, &CheckpointOptions::default(), compute)?;

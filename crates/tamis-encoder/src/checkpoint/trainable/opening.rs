@@ -62,8 +62,8 @@ impl TrainableModel {
         let device = device(options)?;
         let base = Base::ready(dir, checkpoint, &options.start)?;
         let decisions = Decisions::read(base.path(), base.options())?;
-        if let LongText::Windows { .. } = decisions.long_text.0 {
-            let found = "windows".to_owned();
+        if decisions.long_text.0 != LongText::Truncate {
+            let found = serde_json::json!(decisions.long_text.0).to_string();
             return Err(untrainable(
                 dir,
                 "long_text",

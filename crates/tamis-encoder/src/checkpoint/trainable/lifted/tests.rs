@@ -6,7 +6,7 @@ use crate::training::{
     AdamWOptions, Candidates, Contrastive, Kl, LearningRate, Loss, Randomness, TextBatch, Trainer, TrainerConfig,
     Weighted,
 };
-use crate::{Compute, DenseEncoder, Encoder, LiftConfig, LiftMeans, QueryWeighting};
+use crate::{Compute, DenseEncoder, Encoder, LiftConfig, LiftMeans, LongText, QueryWeighting};
 use candle_core::Device;
 use std::fs;
 use tempfile::TempDir;
@@ -25,7 +25,7 @@ fn model(factor: f32) -> TempDir {
     let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/dense-lift");
     let dir = tempfile::tempdir().expect("room for a temporary folder");
     copy_tree(&source, &LiftedEncoder::dense_dir(dir.path()));
-    let dense = DenseEncoder::open(&source, None, Compute::default()).expect("opens");
+    let dense = DenseEncoder::open(&source, LongText::Truncate, Compute::default()).expect("opens");
     let rows = dense.encode(InputKind::Query, &STEMS).expect("encodes");
     let weights: Vec<f32> = rows.into_iter().flat_map(|row| row.values).collect();
     let width = dense.width();
@@ -39,6 +39,7 @@ fn model(factor: f32) -> TempDir {
         min_weight: 0.0,
         own_entries: false,
         gate_layers: 0,
+        long_text: LongText::Truncate,
         query_weighting: QueryWeighting::Model,
         query_expansion: None,
     };
@@ -87,7 +88,12 @@ fn rows(tensor: &Tensor) -> Vec<Vec<f32>> {
 fn representations_are_what_the_encoder_gives() {
     let dir = model(0.0);
     let encoder = LiftedEncoder::open(dir.path(), Compute::default()).expect("opens");
-    let dense = DenseEncoder::open(&LiftedEncoder::dense_dir(dir.path()), None, Compute::default()).expect("opens");
+    let dense = DenseEncoder::open(
+        &LiftedEncoder::dense_dir(dir.path()),
+        LongText::Truncate,
+        Compute::default(),
+    )
+    .expect("opens");
     let dense = dense.encode(InputKind::Document, &DOCUMENTS).expect("encodes");
     let documents = encoder.encode(InputKind::Document, &DOCUMENTS).expect("encodes");
     let queries = encoder.encode(InputKind::Query, &QUERIES).expect("encodes");
@@ -347,7 +353,8 @@ fn gates_may_have_layers_of_their_own() {
     whole.model().save(&export).expect("writable");
 
     let vectors = |dir: &Path| {
-        let dense = DenseEncoder::open(&LiftedEncoder::dense_dir(dir), None, Compute::default()).expect("opens");
+        let dense =
+            DenseEncoder::open(&LiftedEncoder::dense_dir(dir), LongText::Truncate, Compute::default()).expect("opens");
         dense.encode(InputKind::Document, &DOCUMENTS).expect("encodes")
     };
     assert_eq!(vectors(&export), vectors(dir.path()), "vectors stay");

@@ -3,7 +3,7 @@
 use super::{KINDS, TEXTS, assert_near, fixture, named};
 use crate::checkpoint::trainable::{Pass, StartOptions, TableStart, TrainableDense, TrainableModel, TrainableOptions};
 use crate::training::TextModel;
-use crate::{Checkpoint, CheckpointOptions, Compute, DenseEncoder, Encoder, InputKind};
+use crate::{Checkpoint, CheckpointOptions, Compute, DenseEncoder, Encoder, InputKind, LongText};
 use candle_core::Tensor;
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -189,7 +189,7 @@ fn dense_encoders_are_written_as_they_came() {
         let scratch = tempfile::tempdir().expect("room for a temporary folder");
         let dir = scratch.path().join("dense");
         model.export(&dir).expect("writable");
-        let encoder = DenseEncoder::open(&dir, None, Compute::default()).expect("own directory");
+        let encoder = DenseEncoder::open(&dir, LongText::Truncate, Compute::default()).expect("own directory");
         let texts = model.read(&TEXTS, &TEXTS).expect("any text");
         for kind in KINDS {
             let rows = model
