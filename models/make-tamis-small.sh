@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
-# Makes models/tamis-small again, byte for byte: make-tamis-small.sh DENSE DATA WORK [OUTPUT]
-# DENSE is the folder of all-MiniLM-L6-v2, DATA the folder with train/*.jsonl.zst, WORK a new folder for what comes in between;
-# TAMIS names the program. A run that was stopped in the training goes on where it was. 15 minutes on two cores.
+# Makes models/tamis-small again, byte for byte on a processor with AVX-512 and VNNI: make-tamis-small.sh DENSE DATA WORK [OUTPUT]
+# DENSE is the folder of all-MiniLM-L6-v2 (named `model`, as in its wheel: the card says so), DATA that with train/*.jsonl.zst, WORK a
+# new folder for what comes in between; TAMIS names the program. A run that was stopped in the training goes on where it was. 15 minutes
+# on two cores.
 set -euo pipefail
 dense=$1 data=$2 work=$3 output=${4:-models/tamis-small}
 tamis=${TAMIS:-target/release/tamis}

@@ -194,7 +194,7 @@ impl EncodeReport {
         if self.windowed > 0 {
             let [long, all, windows] = [self.windowed, self.documents, self.windows].map(output::grouped);
             output::note(&format!(
-                "note: {long} of {all} texts are longer than the model reads at once: {windows} windows or parts in all"
+                "note: {long} of {all} texts are longer than the model reads at once: {windows} windows in all"
             ));
         }
     }

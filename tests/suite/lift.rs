@@ -247,12 +247,47 @@ fn wrong_input_is_refused_before_anything_is_written() {
         assert!(!folder.join("out").exists());
     }
     assert_eq!(fs::read(folder.join("taken/mine.txt")).expect("untouched"), b"kept");
-    let windows = ["eval", "mills", "--model", "made", "--long", "windows"];
     succeed(folder, &lift(&["-o", "made"]));
-    let refused = run(folder, &windows);
+    let windows = ["--long", "windows"];
+    let eval = ["eval", "mills", "--model", "made"];
+    for args in [
+        lift(&["-o", "out", "--long", "windows"]),
+        [&eval[..], &windows].concat(),
+    ] {
+        let refused = run(folder, &args);
+        assert!(
+            refused.code != 0 && refused.stderr.contains("parts"),
+            "{}",
+            refused.stderr
+        );
+    }
+}
+
+#[test]
+fn how_long_texts_are_read_and_what_is_kept_is_in_the_model() {
+    let folder = folder();
+    let folder = folder.path();
+    let config = |more: &[&str], name: &str| -> serde_json::Value {
+        succeed(folder, &lift(&[&["-o", name], more].concat()));
+        let text = fs::read_to_string(folder.join(name).join("lifted.json")).expect("a configuration");
+        serde_json::from_str(&text).expect("JSON")
+    };
+    let usual = config(&[], "usual");
+    assert_eq!(usual["long_text"]["parts"]["most"], 4);
+    assert_eq!(usual["min_weight"], 0.0);
+    let other = config(&["--long", "truncate", "--min-weight", "0.05"], "other");
     assert!(
-        refused.code != 0 && refused.stderr.contains("windows"),
-        "{}",
-        refused.stderr
+        other["long_text"].is_null() && other["min_weight"].as_f64() > Some(0.04),
+        "{other}"
     );
+    let long = format!("{{\"id\": \"long\", \"text\": {:?}}}\n", "mill wheel stone ".repeat(19));
+    fs::write(folder.join("long.jsonl"), long).expect("writable");
+    let encoded = |more: &[&str]| {
+        let args = ["encode", "long.jsonl", "-o", "out.jsonl", "--json", "--model", "usual"];
+        let report = succeed(folder, &[&args[..], more].concat()).json();
+        ["truncated", "windows"].map(|name| report[name].as_u64().expect("a count"))
+    };
+    assert_eq!(encoded(&[]), [0, 3], "57 tokens by 22");
+    assert_eq!(encoded(&["--long", "truncate"]), [1, 1]);
+    assert_eq!(encoded(&["--long", "parts:2"]), [1, 2]);
 }

@@ -34,6 +34,16 @@ fn cut_texts_are_counted_and_windows_read_them_whole() {
         "58 tokens by 22, four shared, and the short text"
     );
     assert!(whole.stderr.contains("4 windows in all"), "{}", whole.stderr);
+    assert_eq!(
+        counts(&index(&["--long", "parts"]).json()),
+        [0, 1, 4],
+        "58 tokens by 22"
+    );
+    assert_eq!(
+        counts(&index(&["--long", "parts:2"]).json()),
+        [1, 1, 3],
+        "the rest is cut"
+    );
     // The index knows how its documents were read, and queries are read the same way.
     let long_query = "mill ".repeat(40);
     succeed(folder.path(), &["search", "--index", "mine", &long_query]);
@@ -49,11 +59,11 @@ fn cut_texts_are_counted_and_windows_read_them_whole() {
 #[test]
 fn other_ways_of_reading_are_refused() {
     let (folder, model) = prepared();
-    for how in ["chunks", "windows:", "windows:-1", "truncate:3"] {
+    for how in ["chunks", "windows:", "windows:-1", "truncate:3", "parts:0", "parts:few"] {
         let args = ["encode", "documents.jsonl", "--model", &model, "--long", how];
         let refused = run(folder.path(), &args);
         assert_eq!(refused.code, 2, "{how}: {}", refused.stderr);
-        assert!(refused.stderr.contains("windows:OVERLAP"), "{}", refused.stderr);
+        assert!(refused.stderr.contains("parts[:MOST]"), "{}", refused.stderr);
     }
     let args = ["encode", "documents.jsonl", "--model", &model, "--long", "windows:22"];
     let refused = run(folder.path(), &args);
@@ -87,7 +97,7 @@ fn dense_encoders_have_no_windows() {
     let refused = run(folder.path(), &args);
     assert_eq!(refused.code, 2, "{}", refused.stderr);
     assert!(
-        refused.stderr.contains("--long is for sparse encoders"),
+        refused.stderr.contains("--long windows is for sparse models"),
         "{}",
         refused.stderr
     );

@@ -52,6 +52,9 @@ pub struct Args {
     /// How many stems a document is expanded by at most
     #[arg(long, default_value_t = LiftOptions::default().top)]
     top: usize,
+    /// Keep expansion weights that are above this
+    #[arg(long, value_name = "WEIGHT", default_value_t = LiftOptions::default().min_weight)]
+    min_weight: f32,
     /// How the model reads texts that are longer than the dense encoder takes: truncate, or parts:MOST
     #[arg(long, value_name = "HOW", default_value = "parts")]
     long: Long,
@@ -165,6 +168,7 @@ pub fn run(args: &Args) -> anyhow::Result<Exit> {
         factor: args.factor.unwrap_or(LiftOptions::default().factor),
         top: args.top,
         query_share: args.query_share,
+        min_weight: args.min_weight,
         long_text: args.long.for_dense()?,
         max_queries: args.max_queries,
         max_background: args.max_background,
@@ -312,7 +316,10 @@ fn choose(
     for lambda in lambdas {
         let solved = lifting.solve(lambda)?;
         for &factor in &factors {
-            let lift = solved.lift.clone().with_expansion(factor, options.top, 0.0)?;
+            let lift = solved
+                .lift
+                .clone()
+                .with_expansion(factor, options.top, options.min_weight)?;
             let expander = Expander::new(lift.clone(), precision);
             let ndcg = sets.iter().map(|set| set.judge(&expander));
             let ndcg = ndcg.collect::<anyhow::Result<Vec<f64>>>()?;

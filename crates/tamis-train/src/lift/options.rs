@@ -33,6 +33,8 @@ pub struct LiftOptions {
     pub query_share: f64,
     /// How many stems a document is expanded by at most. Default 256.
     pub top: usize,
+    /// Expansion weights are kept that are above this, 0 or more: shorter documents where they say little. Default 0.
+    pub min_weight: f32,
     /// How the model reads texts that are longer than the dense encoder takes: cut, or in parts. W is solved for short
     /// ones. Default: in up to 4 parts.
     pub long_text: LongText,
@@ -59,6 +61,7 @@ impl Default for LiftOptions {
             factor: 2.0,
             query_share: 0.01,
             top: 256,
+            min_weight: 0.0,
             long_text: LongText::PARTS,
             lexical: LexicalOptions::default(),
             max_queries: 150_000,
@@ -97,6 +100,12 @@ impl LiftOptions {
             "factor",
             self.factor.is_finite() && self.factor >= 0.0,
             self.factor.to_string(),
+            "a finite number of 0 or more",
+        )?;
+        option(
+            "min_weight",
+            self.min_weight.is_finite() && self.min_weight >= 0.0,
+            self.min_weight.to_string(),
             "a finite number of 0 or more",
         )?;
         option(

@@ -168,7 +168,7 @@ impl Lifting {
             default_idf: self.table.default_idf,
             factor: options.factor,
             top: options.top,
-            min_weight: 0.0,
+            min_weight: options.min_weight,
             own_entries: true,
             gate_layers: 0,
             long_text: options.long_text,
