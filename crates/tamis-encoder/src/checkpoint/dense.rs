@@ -224,8 +224,8 @@ impl DenseEncoder {
         Ok(encoded.into_iter().map(|(dense, _)| dense).collect())
     }
 
-    /// As [`DenseEncoder::encode`] of documents, with the gate of each piece that is of the text itself. The encoder must
-    /// have been opened to trace tokens.
+    /// As [`DenseEncoder::encode`] of documents, with the gate of each piece of the first part that is of the text itself:
+    /// gates are learned on beginnings, with the title in sight. The encoder must have been opened to trace tokens.
     pub(crate) fn encode_gated(&self, texts: &[&str], gate: &Gate) -> Result<Vec<(DenseEncoding, TextGates)>, Error> {
         let (width, before) = (self.width(), self.document_prompt.len());
         let encoded = self.encode_rows(InputKind::Document, texts, |tokens, hidden| {
@@ -234,10 +234,11 @@ impl DenseEncoder {
             own.map(|((&(start, _), _), hidden)| (start - before, gate.value(hidden)))
                 .collect::<Vec<_>>()
         })?;
-        let gated = encoded.into_iter();
-        Ok(gated
-            .map(|(dense, parts)| (dense, TextGates::new(parts.into_iter().flatten())))
-            .collect())
+        let gated = encoded.into_iter().map(|(dense, parts)| {
+            let first = parts.into_iter().next().unwrap_or_default();
+            (dense, TextGates::new(first.into_iter()))
+        });
+        Ok(gated.collect())
     }
 
     /// The vector of each text, and what `of_part` makes of the tokens of each of its windows and their states for gates.

@@ -54,8 +54,8 @@ impl TextGates {
         Self { starts, values, mean }
     }
 
-    /// The gate of the word at `bytes`: that of its first piece. What the model has not read (the end of a long text, a
-    /// character that the tokenizer drops) counts as the text does on average.
+    /// The gate of the word at `bytes`: that of its first piece. What has none (words behind the first part of a long
+    /// text, a character that the tokenizer drops) counts as the text does on average.
     pub(crate) fn of(&self, bytes: Range<usize>) -> f32 {
         let first = self.starts.partition_point(|&start| start < bytes.start);
         match self.starts.get(first) {
