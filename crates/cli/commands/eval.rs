@@ -31,8 +31,8 @@ pub struct Args {
     /// bm25, tamis-small, lexical, or the folder of a model; a dense sentence encoder is scored by the cosine, without an index
     #[arg(long, default_value = DEFAULT_MODEL)]
     model: String,
-    /// Texts longer than the model reads: truncate, windows[:OVERLAP] (tokens shared by neighbours; 32 unless told) or
-    /// parts[:MOST] (4 unless told); unless told, as the model says
+    /// Texts longer than the model reads: truncate, windows or windows:OVERLAP (tokens shared by neighbours; 32 unless
+    /// told), parts or parts:MOST (4 unless told); unless told, as the model says
     #[arg(long, value_name = "HOW")]
     long: Option<Long>,
     #[command(flatten)]

@@ -32,8 +32,8 @@ pub struct Args {
     /// Look for vectors in this folder first, and keep new ones there: indexing again costs no model time
     #[arg(long, value_name = "DIR", conflicts_with = "collection")]
     cache: Option<PathBuf>,
-    /// Texts longer than the model reads: truncate, windows[:OVERLAP] (tokens shared by neighbours; 32 unless told) or
-    /// parts[:MOST] (4 unless told); unless told, as the model says
+    /// Texts longer than the model reads: truncate, windows or windows:OVERLAP (tokens shared by neighbours; 32 unless
+    /// told), parts or parts:MOST (4 unless told); unless told, as the model says
     #[arg(long, value_name = "HOW")]
     long: Option<Long>,
     #[command(flatten)]
