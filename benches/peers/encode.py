@@ -262,6 +262,7 @@ def write_record(args, counts, packages, systems):
         "versions": {name: version(name) for name in packages},
         "systems": systems,
     }
+    Path(args.record).parent.mkdir(parents=True, exist_ok=True)
     Path(args.record).write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
 
 

@@ -204,7 +204,7 @@ pub enum Error {
         reason: String,
     },
     /// An option of checkpoints that lifted models do not have.
-    #[error("{}: a lifted model has nothing to decide: leave out {option}", path.display())]
+    #[error("{}: a lifted model does not have {option}: leave that out", path.display())]
     LiftedOption {
         /// The directory.
         path: PathBuf,

@@ -140,7 +140,7 @@ impl LiftedEncoder {
             option,
         };
         if matches!(options.long_text, Some(LongText::Windows { .. })) {
-            return Err(refused("windows for long texts (it reads them in parts: --long parts)"));
+            return Err(refused("windows for long texts (it reads them in parts, --long parts)"));
         }
         let rest = CheckpointOptions {
             long_text: None,
