@@ -14,16 +14,17 @@ pub(super) struct Batch<'a> {
     pub(super) rows: Rows,
     /// The last hidden states, `[rows, width]`.
     pub(super) hidden: Vec<f32>,
-    /// Those at the end of the branch, where the backbone has one.
+    /// Those at the end of the branch, where the backbone has one and it was asked for.
     pub(super) branch: Option<Vec<f32>>,
 }
 
 /// Runs texts through `backbone` in batches, longest first: on the CPU a batch a thread, or where there are fewer
-/// batches than threads all threads on each; on a device one after the other. `finish` makes one result a text of each
-/// batch; they come back in the order of the texts.
+/// batches than threads all threads on each; on a device one after the other. `with_branch` also asks for the states at
+/// the end of its branch. `finish` makes one result a text of each batch; they come back in the order of the texts.
 pub(super) fn in_batches<T: Send>(
     backbone: &PlacedBackbone,
     texts: &[&Tokens],
+    with_branch: bool,
     finish: impl Fn(Batch<'_>) -> Result<Vec<T>, Error> + Sync,
 ) -> Result<Vec<T>, Error> {
     let mut order: Vec<usize> = (0..texts.len()).collect();
@@ -43,7 +44,10 @@ pub(super) fn in_batches<T: Send>(
         let texts: Vec<&Tokens> = order.iter().map(|&text| texts[text]).collect();
         let mut rows = Rows::default();
         texts.iter().for_each(|text| rows.push(&text.ids));
-        let (hidden, branch) = backbone.forward_both(workers, &rows)?;
+        let (hidden, branch) = match with_branch {
+            true => backbone.forward_both(workers, &rows)?,
+            false => (backbone.forward(workers, &rows)?, None),
+        };
         finish(Batch {
             workers,
             order,

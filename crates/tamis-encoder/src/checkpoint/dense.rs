@@ -220,34 +220,37 @@ impl DenseEncoder {
     /// # Errors
     /// When a text cannot be tokenised or the model yields a value that is not finite.
     pub fn encode(&self, kind: InputKind, texts: &[&str]) -> Result<Vec<DenseEncoding>, Error> {
-        let encoded = self.encode_rows(kind, texts, |_, _| ())?;
-        Ok(encoded.into_iter().map(|(dense, _)| dense).collect())
+        let texts = self.split(kind, texts)?;
+        let parts: Vec<&Tokens> = texts.iter().flatten().collect();
+        let mut pooled = in_batches(&self.backbone, &parts, false, |batch| Ok(self.pooled(&batch)))?.into_iter();
+        let texts = texts.iter().enumerate();
+        texts
+            .map(|(text, parts)| self.finish(text, parts, pooled.by_ref().take(parts.len()).collect()))
+            .collect()
     }
 
     /// As [`DenseEncoder::encode`] of documents, with the gate of each piece of the first part that is of the text itself:
     /// gates are learned on beginnings, with the title in sight. The encoder must have been opened to trace tokens.
     pub(crate) fn encode_gated(&self, texts: &[&str], gate: &Gate) -> Result<Vec<(DenseEncoding, TextGates)>, Error> {
-        let (width, before) = (self.width(), self.document_prompt.len());
-        let encoded = self.encode_rows(InputKind::Document, texts, |tokens, hidden| {
-            let pieces = tokens.places.iter().zip(&tokens.added).zip(hidden.chunks_exact(width));
-            let own = pieces.filter(|&((&(start, _), &added), _)| !added && start >= before);
-            own.map(|((&(start, _), _), hidden)| (start - before, gate.value(hidden)))
-                .collect::<Vec<_>>()
+        let texts = self.split(InputKind::Document, texts)?;
+        let firsts: Vec<&Tokens> = texts.iter().map(|parts| &parts[0]).collect();
+        let rest: Vec<&Tokens> = texts.iter().flat_map(|parts| &parts[1..]).collect();
+        let firsts = in_batches(&self.backbone, &firsts, true, |batch| {
+            let gates = self.gates(&batch, gate);
+            Ok(self.pooled(&batch).into_iter().zip(gates).collect())
         })?;
-        let gated = encoded.into_iter().map(|(dense, parts)| {
-            let first = parts.into_iter().next().unwrap_or_default();
-            (dense, TextGates::new(first.into_iter()))
-        });
-        Ok(gated.collect())
+        let mut rest = in_batches(&self.backbone, &rest, false, |batch| Ok(self.pooled(&batch)))?.into_iter();
+        let texts = texts.iter().zip(firsts).enumerate();
+        texts
+            .map(|(text, (parts, (first, gates)))| {
+                let vectors = std::iter::once(first).chain(rest.by_ref().take(parts.len() - 1));
+                Ok((self.finish(text, parts, vectors.collect())?, gates))
+            })
+            .collect()
     }
 
-    /// The vector of each text, and what `of_part` makes of the tokens of each of its windows and their states for gates.
-    fn encode_rows<T: Send>(
-        &self,
-        kind: InputKind,
-        texts: &[&str],
-        of_part: impl Fn(&Tokens, &[f32]) -> T + Sync,
-    ) -> Result<Vec<(DenseEncoding, Vec<T>)>, Error> {
+    /// The tokens of each text, in the parts in which it is read, at least one.
+    fn split(&self, kind: InputKind, texts: &[&str]) -> Result<Vec<Vec<Tokens>>, Error> {
         let prompt = match kind {
             InputKind::Document => &self.document_prompt,
             InputKind::Query => &self.query_prompt,
@@ -256,29 +259,33 @@ impl DenseEncoder {
             let parts = self.tokenizer.split(prompt, content);
             parts.map_err(|reason| Error::Tokenise { text, reason })
         };
-        let tokens = texts.par_iter().enumerate().map(split);
-        let tokens = tokens.collect::<Result<Vec<Vec<Tokens>>, Error>>()?;
-        let parts: Vec<&Tokens> = tokens.iter().flatten().collect();
-        let read = in_batches(&self.backbone, &parts, |batch| Ok(self.read(&batch, &of_part)))?;
-        let mut read = read.into_iter();
-        let finish = |(text, parts): (usize, &Vec<Tokens>)| {
-            let (vectors, of_parts): (Vec<Pooled>, Vec<T>) = read.by_ref().take(parts.len()).unzip();
-            Ok((self.finish(text, parts, vectors)?, of_parts))
-        };
-        tokens.iter().enumerate().map(finish).collect()
+        texts.par_iter().enumerate().map(split).collect()
     }
 
-    /// Each text of a batch pooled, and what `of_part` makes of it.
-    fn read<T>(&self, batch: &Batch<'_>, of_part: impl Fn(&Tokens, &[f32]) -> T) -> Vec<(Pooled, T)> {
+    /// Each part of a batch pooled.
+    fn pooled(&self, batch: &Batch<'_>) -> Vec<Pooled> {
         let width = self.width();
+        let rows = batch.rows.ranges.iter();
+        rows.map(|rows| {
+            let hidden = &batch.hidden[rows.start * width..rows.end * width];
+            Pooled::of(self.files.pooling, hidden, width)
+        })
+        .collect()
+    }
+
+    /// The gates of each text of a batch of first parts.
+    fn gates(&self, batch: &Batch<'_>, gate: &Gate) -> Vec<TextGates> {
+        let (width, before) = (self.width(), self.document_prompt.len());
+        let states = batch.branch.as_ref().unwrap_or(&batch.hidden);
         let texts = batch.texts.iter().zip(&batch.rows.ranges);
-        let read = texts.map(|(tokens, range)| {
-            let range = range.start * width..range.end * width;
-            let hidden = &batch.hidden[range.clone()];
-            let of_gates = batch.branch.as_ref().map_or(hidden, |branch| &branch[range]);
-            (Pooled::of(self.files.pooling, hidden, width), of_part(tokens, of_gates))
-        });
-        read.collect()
+        texts
+            .map(|(tokens, rows)| {
+                let hidden = states[rows.start * width..rows.end * width].chunks_exact(width);
+                let pieces = tokens.places.iter().zip(&tokens.added).zip(hidden);
+                let own = pieces.filter(|&((&(start, _), &added), _)| !added && start >= before);
+                TextGates::new(own.map(|((&(start, _), _), hidden)| (start - before, gate.value(hidden))))
+            })
+            .collect()
     }
 
     /// The vector of the text numbered `text`, of those of its parts.

@@ -118,7 +118,7 @@ impl TransformerModel {
         texts: &[&Tokens],
         finish: impl Fn(&Tokens, TextWeights) -> Option<T> + Sync,
     ) -> Result<Vec<T>, Error> {
-        in_batches(&self.backbone, texts, |batch| {
+        in_batches(&self.backbone, texts, false, |batch| {
             let (order, texts) = (batch.order, batch.texts.clone());
             let weights = self.weigh(settings, batch)?;
             let finished = order.iter().zip(texts).zip(weights).map(|((&text, tokens), weights)| {

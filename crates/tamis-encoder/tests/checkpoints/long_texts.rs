@@ -17,7 +17,7 @@ fn open(long_text: LongText) -> Checkpoint {
 }
 
 /// As many words, each one token.
-fn words(count: usize) -> Vec<&'static str> {
+pub(super) fn words(count: usize) -> Vec<&'static str> {
     (0..count).map(|at| WORDS[(at * at + at / 3) % WORDS.len()]).collect()
 }
 

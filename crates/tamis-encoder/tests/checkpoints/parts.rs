@@ -1,6 +1,7 @@
 //! Texts longer than a dense encoder reads: in parts, alone and inside lifted models.
 
 use crate::lifted::{lifted, opened};
+use crate::long_texts::words;
 use crate::{copy_of, fixture, replace, weight};
 use std::num::NonZeroUsize;
 use std::path::Path;
@@ -9,15 +10,8 @@ use tamis_encoder::{
     LiftedEncoder, LongText, open_stored, open_with,
 };
 
-const WORDS: [&str; 7] = ["mill", "wheel", "stone", "grain", "wheat", "sieve", "flour"];
-
 /// [CLS], so many words, [SEP]: what the fixtures say they read.
 const ROOM: usize = 22;
-
-/// As many words, each one token.
-fn words(count: usize) -> Vec<&'static str> {
-    (0..count).map(|at| WORDS[(at * at + at / 3) % WORDS.len()]).collect()
-}
 
 fn parts(most: usize) -> LongText {
     LongText::Parts {
